@@ -1,0 +1,39 @@
+"""Targets by name: one file a target, found here."""
+
+from __future__ import annotations
+
+import platform
+
+from edgeq.errors import UsageError
+from edgeq.targets.isa import Isa
+from edgeq.targets.target import Target
+
+__all__ = ["Isa", "Target", "find", "names"]
+
+
+def _all() -> dict[str, Target]:
+    from edgeq.targets import x86_64
+
+    return {t.name: t for t in (x86_64.TARGET,)}
+
+
+def names() -> list[str]:
+    """Every name that `--target` takes, `native` first."""
+    return ["native", *_all()]
+
+
+def native_name() -> str:
+    """Name of the target that this machine is; raises UsageError when edgeq has none for it."""
+    machine = {"x86_64": "x86-64", "AMD64": "x86-64"}.get(platform.machine(), platform.machine())
+    if machine not in _all():
+        raise UsageError(f"--target native: no target for this machine ({platform.machine()}); known: {', '.join(_all())}")
+    return machine
+
+
+def find(name: str) -> Target:
+    """Target called `name` (`native` resolves to this machine's); raises UsageError listing the known ones."""
+    targets = _all()
+    resolved = native_name() if name == "native" else name
+    if resolved not in targets:
+        raise UsageError(f"unknown target {name!r}; known: {', '.join(names())}")
+    return targets[resolved]
