@@ -1,0 +1,1 @@
+"""Hugging Face model -> raised graph in the dialect."""

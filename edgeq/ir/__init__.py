@@ -1,0 +1,1 @@
+"""The closed dialect: ops, verifier, text form, reference semantics."""

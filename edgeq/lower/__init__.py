@@ -1,0 +1,1 @@
+"""Graph -> plan -> C -> model.so."""

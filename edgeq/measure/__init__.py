@@ -1,0 +1,1 @@
+"""Timing and bandwidth of artifacts on devices."""

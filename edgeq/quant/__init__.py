@@ -1,0 +1,1 @@
+"""Bits grammar, weight formats and quantizers."""

@@ -1,0 +1,1 @@
+"""C runtime and its Python loader."""
