@@ -5,8 +5,8 @@ its own: one that reads memory or a `Reg` is evaluated where it is *stored*, so 
 store, or that is used more than once, with `let`.
 
 Equal bits on every instruction set need two rules. A product that is added must be written `fma` (one rounding always;
-a libm call where the CPU has none), or `fence(a * b) + c` where the rounded product is wanted: LLVM would contract a bare
-`a * b + c` where it can. Sums over lanes use `sum16`, one fixed tree.
+a libm call where the CPU has none), or `fence(a * b) + c` where the rounded product is wanted: LLVM would contract a
+bare `a * b + c` where it can. Sums over lanes use `sum16`, one fixed tree.
 """
 
 from __future__ import annotations
