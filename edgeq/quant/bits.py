@@ -1,0 +1,149 @@
+"""The bits grammar: what `--bits` takes, parsed once and printed back.
+
+    fp32 | fp16 | w<4|8>a<8|16>[g<32|64|128|256>|pc][a][kv<8|16|32>][head<4|8|fp16|fp32>]
+
+`w4` weights of 4 bits, `a8` activations quantized to int8 per token as they come (`a16`: kept in float), `g64` groups
+of 64 weights share a scale, `pc` per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `kv8`
+an int8 KV cache, `head4` the format of the embedding and the output head. Left out: w4 has groups of 32, w8 is
+per-channel, the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32. The two share one stored
+tensor where the model ties them; `head4` and `head8` are symmetric groups of 32.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgeq.errors import UsageError
+from edgeq.quant.format import GROUP_SIZES, WeightFormat
+
+DEFAULT_GROUP = {4: 32, 8: 0}
+FLOATS = {"fp32": "f32", "fp16": "f16"}
+HEADS = {"4": "w4g32", "8": "w8g32", "fp16": "f16", "fp32": "f32"}
+KV = {"8": "i8", "16": "f16", "32": "f32"}
+EXAMPLES = "w4a8, w4a8g128, w8a8, w4a16, w4a8kv8, w4a8g64a (asymmetric), w4a8pc (per-channel), w4a8head4, fp16, fp32"
+NOT_YET = {
+    "w1": "binary", "w2": "2-bit", "w3": "3-bit", "w5": "5-bit", "w6": "6-bit", "a4": "4-bit activation",
+    "ternary": "ternary", "nf4": "NF4", "mxfp4": "MXFP4", "fp8": "FP8", "bf16": "BF16",
+}  # fmt: skip
+
+_WEIGHTS = re.compile(r"w(?P<w>\d+)a(?P<a>\d+)(?:g(?P<g>\d+)|(?P<pc>pc))?(?P<asym>a)?")
+_SUFFIX = re.compile(r"kv(?P<kv>\d+)|head(?P<head>fp\d+|\d+)")
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What a model is compiled to.
+
+    Attributes:
+        weight: format of every linear layer's weight.
+        act: activations of those layers: `a8` (int8, a scale a token) or `a16` (float).
+        kv: stored type of the KV cache: `f32`, `f16` or `i8` (a scale a token and head).
+        head: format of the token embedding and of the output head.
+    """
+
+    weight: WeightFormat
+    act: str
+    kv: str
+    head: WeightFormat
+
+    def __post_init__(self) -> None:
+        _one_of(f"{self.weight}{self.act}", self.act, ("a8", "a16"))
+        _one_of(f"kv={self.kv}", self.kv, tuple(KV.values()))
+        _one_of(f"head={self.head}", str(self.head), tuple(HEADS.values()))
+        if self.weight.is_float and self.act != "a16":
+            raise UsageError(f"{self.weight} weights take activations in float (a16), not {self.act}")
+
+    @classmethod
+    def parse(cls, text: str) -> Bits:
+        """Text such as `w4a8g64kv8` -> Bits; raises UsageError quoting the part that is not known."""
+        plain = text.strip().lower()
+        name = next((name for name in FLOATS if plain.startswith(name)), None)
+        if name:
+            weight, act, kv, head = WeightFormat.parse(FLOATS[name]), "a16", FLOATS[name], FLOATS[name]
+            rest = plain[len(name) :]
+        else:
+            weight, act, rest = _weights(text, plain)
+            kv, head = "f16", HEADS["8"]
+        found = _suffixes(text, rest)
+        return cls(weight, act, found.get("kv", kv), WeightFormat.parse(found.get("head", head)))
+
+    def __str__(self) -> str:
+        """The shortest text that parses to this."""
+        start, kv, head = self._start(), "f16", HEADS["8"]
+        if self.weight.is_float:
+            kv = head = str(self.weight)
+        names = {stored: text for text, stored in KV.items()}
+        heads = {stored: text for text, stored in HEADS.items()}
+        tail = "" if self.kv == kv else f"kv{names[self.kv]}"
+        return start + tail + ("" if str(self.head) == head else f"head{heads[str(self.head)]}")
+
+    def _start(self) -> str:
+        if self.weight.is_float:
+            return f"fp{self.weight.bits}"
+        size = self.weight.group_size
+        group = "" if size == DEFAULT_GROUP[self.weight.bits] else f"g{size}" if size else "pc"
+        return f"w{self.weight.bits}{self.act}{group}{'' if self.weight.symmetric else 'a'}"
+
+    @property
+    def head_act(self) -> str:
+        """Activations of the output head: those of the layers, or `a16` where the head is float."""
+        return "a16" if self.head.is_float else self.act
+
+    def describe(self) -> str:
+        """Everything that the text stands for, defaults included, in one line."""
+        act = {"a8": "int8 per token", "a16": "float"}[self.act]
+        kv = {"i8": "int8 per token and head", "f16": "fp16", "f32": "fp32"}[self.kv]
+        weight, head = _words(self.weight), _words(self.head)
+        return f"weights {weight}; activations {act}; KV cache {kv}; embedding and head {head}"
+
+
+def _words(fmt: WeightFormat) -> str:
+    if fmt.is_float:
+        return f"fp{fmt.bits}"
+    where = f"groups of {fmt.group_size}" if fmt.group_size else "per-channel"
+    return f"{fmt.bits}-bit {where}, {'symmetric' if fmt.symmetric else 'asymmetric'}"
+
+
+def _weights(text: str, plain: str) -> tuple[WeightFormat, str, str]:
+    """(weight format, activations, what follows them in the text)."""
+    match = _WEIGHTS.match(plain)
+    if not match:
+        raise _unknown(text, plain)
+    _one_of(text, f"w{match['w']}", ("w4", "w8"))
+    _one_of(text, f"a{match['a']}", ("a8", "a16"))
+    if match["g"]:
+        _one_of(text, f"g{match['g']}", tuple(f"g{size}" for size in GROUP_SIZES))
+    bits = int(match["w"])
+    group = int(match["g"]) if match["g"] else 0 if match["pc"] else DEFAULT_GROUP[bits]
+    return WeightFormat(bits, group, not match["asym"]), f"a{match['a']}", plain[match.end() :]
+
+
+def _suffixes(text: str, rest: str) -> dict[str, str]:
+    """Of `kv8head4`: {"kv": "i8", "head": "w4g32"}; each at most once, in any order."""
+    found: dict[str, str] = {}
+    while rest:
+        match = _SUFFIX.match(rest)
+        if not match:
+            raise _unknown(text, rest)
+        kind = "kv" if match["kv"] else "head"
+        known = KV if kind == "kv" else HEADS
+        _one_of(text, match[0], tuple(kind + name for name in known))
+        if kind in found:
+            raise UsageError(f"--bits {text!r}: {kind!r} is given twice")
+        found[kind] = known[match[kind]]
+        rest = rest[match.end() :]
+    return found
+
+
+def _one_of(text: str, part: str, known: tuple[str, ...]) -> None:
+    if part in known:
+        return
+    why = f"{NOT_YET[part]} formats are not there yet" if part in NOT_YET else "not known"
+    raise UsageError(f"--bits {text!r}: {part!r}: {why}; known: {', '.join(known)}")
+
+
+def _unknown(text: str, part: str) -> UsageError:
+    soon = next((words for name, words in NOT_YET.items() if part.startswith(name)), None)
+    why = f"{soon} formats are not there yet" if soon else "not known"
+    return UsageError(f"--bits {text!r}: {part!r}: {why}; known: {EXAMPLES}")
