@@ -19,7 +19,7 @@ typedef struct {
 typedef void (*edgeq_region_fn)(const edgeq_step *s, int r, int tid, int nt);
 
 typedef struct {
-  const char *name; /* "decode", "prefill" */
+  const char *name; /* "decode" (one row; every plan has it), "prefill" */
   int32_t max_rows;
   int32_t regions;
   edgeq_region_fn run;
@@ -40,7 +40,8 @@ typedef struct {
   uint64_t arena_bytes;
   uint64_t private_bytes;    /* a thread, multiple of 128 */
   uint64_t logits_offset;    /* f32[vocab] in the arena */
-  uint64_t best_offset;      /* private: f32 best, then at +64 i32 index, of each thread's share (argmax) */
+  uint64_t best_offset;      /* private: f32 best, then at +64 i32 index, of each thread's share of the logits; every
+                                entry's last region writes it. EDGEQ_NO_BEST: the plan computes none */
   int32_t vocab, context;
   int32_t entries;
   const edgeq_entry *entry;
@@ -49,5 +50,6 @@ typedef struct {
 } edgeq_plan;
 
 #define EDGEQ_PLAN_ABI 1
+#define EDGEQ_NO_BEST UINT64_MAX
 extern const edgeq_plan EDGEQ_PLAN;
 #endif

@@ -1,0 +1,142 @@
+/* edgeq.h: the C API of a compiled model (model.so beside weights.safetensors).
+ *
+ *   edgeq_context *ctx;
+ *   if (edgeq_open("build/smollm2", NULL, &ctx)) { puts(edgeq_error(ctx)); edgeq_close(ctx); return 1; }
+ *   edgeq_feed(ctx, prompt, n);
+ *   while (!edgeq_sample(ctx, NULL, &id) && id != eos && !edgeq_feed(ctx, &id, 1)) use(id);
+ *   edgeq_close(ctx);
+ *
+ * Status: every function that can fail returns an edgeq_status; 0 is success. The numbers are the exit codes of the
+ * `edgeq` command. After a failure edgeq_error(ctx) says what is wrong and what to do, and the context is as before.
+ * Threads: a context is used by one thread at a time, any thread; different contexts are independent. A context owns
+ * `threads - 1` workers, which sleep while nothing is being computed. The library has no mutable global state.
+ * Memory: a context owns everything it hands out; pointers stay valid until edgeq_close. Contexts over the same
+ * weights file share its pages.
+ * Results do not depend on the number of threads: logits are equal bit for bit. */
+#ifndef EDGEQ_H
+#define EDGEQ_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EDGEQ_API __attribute__((visibility("default")))
+#define EDGEQ_API_VERSION 1
+
+typedef struct edgeq_context edgeq_context;
+
+typedef enum {
+  EDGEQ_OK = 0,
+  EDGEQ_FAILED = 1,   /* the system refused: no memory, no thread, a file that cannot be read */
+  EDGEQ_USAGE = 2,    /* an argument that means nothing: a token outside the vocabulary, an unknown variant */
+  EDGEQ_ARTIFACT = 6, /* the weights file is damaged or belongs to another model.so */
+  EDGEQ_TARGET = 7,   /* this CPU lacks an instruction set that the forced variant needs */
+  EDGEQ_CONTEXT = 8   /* more tokens than the context holds */
+} edgeq_status;
+
+enum {
+  EDGEQ_SKIP_HASH = 1,    /* do not hash the weights: when the caller has just done so */
+  EDGEQ_FIXED_THREADS = 2 /* always use all threads; else fewer whenever that was faster lately (a busy neighbour) */
+};
+
+/* All zeros is the default. */
+typedef struct {
+  int32_t threads;     /* 0: one for each core this process may use; at most EDGEQ_MAX_THREADS */
+  uint32_t flags;      /* EDGEQ_SKIP_HASH | EDGEQ_FIXED_THREADS */
+  const char *variant; /* instruction-set variant to force, NULL: the best that this CPU runs */
+} edgeq_options;
+#define EDGEQ_MAX_THREADS 64
+
+typedef struct {
+  const char *model;   /* name for messages */
+  const char *variant; /* "avx512vnni" */
+  int32_t vocab;       /* tokens; edgeq_logits has this many floats */
+  int32_t context;     /* positions: most tokens that can be fed */
+  int32_t chunk;       /* rows of the largest entry: a longer prompt is fed in pieces of this size */
+  int32_t threads;
+  int32_t last_threads; /* threads that the latest step used */
+  int32_t entries;
+  uint64_t weights_bytes, arena_bytes, private_bytes; /* file; state and activations; scratch of one thread */
+} edgeq_facts;
+
+typedef struct {
+  const char *name;  /* "decode", "prefill" */
+  int32_t max_rows;  /* tokens of one walk, at most */
+  int32_t regions;   /* stretches between two barriers */
+} edgeq_entry_facts;
+
+/* All zeros is greedy. */
+typedef struct {
+  float temperature; /* logits are divided by it; 0: greedy */
+  float top_p;       /* keep the likeliest tokens that together reach it; 0 or 1: all */
+  int32_t top_k;     /* keep this many; 0: all */
+  uint64_t seed;     /* the draw depends on seed and position only, so a rewound sequence repeats itself */
+} edgeq_sampling;
+
+typedef struct {
+  uint64_t inside_ns; /* thread 0 computing */
+  uint64_t total_ns;  /* the same and waiting for the others at the region's barrier */
+} edgeq_time;
+
+typedef enum {
+  EDGEQ_WEIGHTS, /* read only: tensors of the weights file, in the plan's offsets */
+  EDGEQ_ARENA,   /* activations and caches, in the plan's offsets */
+  EDGEQ_PRIVATE  /* scratch of EDGEQ_MAX_THREADS threads, one after another, info's private_bytes apart */
+} edgeq_memory_kind;
+
+/* EDGEQ_API_VERSION of the library: compare with the header's before calling anything else. */
+EDGEQ_API uint32_t edgeq_version(void);
+
+/* Opens the weights at `path`: the file, or the artifact's folder. `options` may be NULL. On failure too *out is a
+ * context (NULL only when memory is out), fit for edgeq_error and edgeq_close alone. Maps the file; hashes it once. */
+EDGEQ_API int edgeq_open(const char *path, const edgeq_options *options, edgeq_context **out);
+
+/* Ends the workers and frees all; NULL is allowed. */
+EDGEQ_API void edgeq_close(edgeq_context *ctx);
+
+/* Text of the latest failure, "" when there was none. */
+EDGEQ_API const char *edgeq_error(const edgeq_context *ctx);
+
+EDGEQ_API int edgeq_info(const edgeq_context *ctx, edgeq_facts *out);
+EDGEQ_API int edgeq_entry_info(const edgeq_context *ctx, int32_t entry, edgeq_entry_facts *out);
+
+/* Appends n >= 1 tokens at the current position: several through "prefill" in chunks, one through "decode".
+ * EDGEQ_CONTEXT when they do not fit, EDGEQ_USAGE for a token outside 0..vocab-1; then nothing is fed. */
+EDGEQ_API int edgeq_feed(edgeq_context *ctx, const int32_t *ids, int32_t n);
+
+/* f32[vocab] of the last fed token; NULL before the first feed and after a rewind. */
+EDGEQ_API const float *edgeq_logits(edgeq_context *ctx);
+
+/* Draws the next token from the logits without feeding it. `sampling` NULL: greedy (the lowest id of equal logits). */
+EDGEQ_API int edgeq_sample(edgeq_context *ctx, const edgeq_sampling *sampling, int32_t *id);
+
+/* Number of tokens fed; -1 for a context that is not open. */
+EDGEQ_API int32_t edgeq_position(const edgeq_context *ctx);
+
+/* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. */
+EDGEQ_API int edgeq_rewind(edgeq_context *ctx, int32_t position);
+
+/* Changes the number of threads; n and flags (EDGEQ_FIXED_THREADS) as in edgeq_options. */
+EDGEQ_API int edgeq_set_threads(edgeq_context *ctx, int32_t n, uint32_t flags);
+
+/* on = 1: forget all times and start counting; 0: stop. Costs two clock reads a region. */
+EDGEQ_API int edgeq_profile(edgeq_context *ctx, int on);
+
+/* Times of an entry's regions since edgeq_profile(ctx, 1), summed over walks: `times` has `regions` items, `walks` and
+ * `rows` (tokens) may be NULL. */
+EDGEQ_API int edgeq_profile_read(const edgeq_context *ctx, int32_t entry, edgeq_time *times, uint64_t *walks, uint64_t *rows);
+
+/* Runs one region as `threads` threads would, one after another on the caller: for checking a plan region by region.
+ * ids, m and position as the entry's walk would get them; the context's position does not change. */
+EDGEQ_API int edgeq_run_region(edgeq_context *ctx, int32_t entry, int32_t region, const int32_t *ids, int32_t m,
+                               int32_t position, int32_t threads);
+
+/* Start of a memory, its size in *bytes (may be NULL). EDGEQ_WEIGHTS must not be written. */
+EDGEQ_API void *edgeq_memory(edgeq_context *ctx, edgeq_memory_kind kind, uint64_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,79 @@
+/* The weights file: mapped, never copied; its size and hash must be those that the plan was generated for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define FILE_NAME "weights.safetensors"
+typedef unsigned long long ull;
+
+static int damaged(edgeq_context *ctx, const char *path, const char *what)
+{
+  return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s; it is damaged or of another artifact: copy the folder again", path, what);
+}
+
+/* The file itself, or FILE_NAME in the folder. */
+static int file_path(edgeq_context *ctx, const char *path, char *out, size_t size)
+{
+  struct stat st;
+  if (stat(path, &st)) return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s", path, strerror(errno));
+  int n = snprintf(out, size, S_ISDIR(st.st_mode) ? "%s/" FILE_NAME : "%s", path);
+  return n < (int)size ? EDGEQ_OK : edgeq_fail(ctx, EDGEQ_USAGE, "%s: the path is too long", path);
+}
+
+/* Mapped with its pages: the hash reads them all next, and one call is cheaper than a fault for each. */
+static int map_file(edgeq_context *ctx, const char *path, int fd)
+{
+  struct stat st;
+  char what[96];
+  uint64_t expected = ctx->plan->file_bytes;
+  if (fstat(fd, &st)) return edgeq_fail(ctx, EDGEQ_FAILED, "%s: %s", path, strerror(errno));
+  if ((uint64_t)st.st_size != expected) {
+    snprintf(what, sizeof what, "%llu bytes, but model.so was built for %llu", (ull)st.st_size, (ull)expected);
+    return damaged(ctx, path, what);
+  }
+  void *p = mmap(NULL, expected, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+  if (p == MAP_FAILED) return edgeq_fail(ctx, EDGEQ_FAILED, "%s: cannot map it: %s", path, strerror(errno));
+  ctx->weights.base = p;
+  ctx->weights.bytes = expected;
+  return EDGEQ_OK;
+}
+
+static int check_hash(edgeq_context *ctx, const char *path)
+{
+  char what[96];
+  uint64_t hash = edgeq_xxh64(ctx->weights.base, ctx->weights.bytes);
+  if (hash == ctx->plan->weights_hash) return EDGEQ_OK;
+  snprintf(what, sizeof what, "hash %016llx, but model.so was built for %016llx", (ull)hash, (ull)ctx->plan->weights_hash);
+  return damaged(ctx, path, what);
+}
+
+/* safetensors: u64 length of the JSON header, the header, the tensors. */
+static int skip_header(edgeq_context *ctx, const char *path)
+{
+  uint64_t header, bytes = ctx->weights.bytes, tensors = ctx->plan->weights_bytes;
+  if (bytes < 8) return damaged(ctx, path, "no safetensors header");
+  memcpy(&header, ctx->weights.base, 8);
+  if (header > bytes - 8 || bytes - 8 - header != tensors) return damaged(ctx, path, "a safetensors header of the wrong size");
+  if ((8 + header) % 64) return damaged(ctx, path, "tensors that are not aligned to 64 bytes");
+  ctx->tensors = ctx->weights.base + 8 + header;
+  return EDGEQ_OK;
+}
+
+int edgeq_weights_open(edgeq_context *ctx, const char *path, uint32_t flags)
+{
+  char file[4096];
+  int status = file_path(ctx, path, file, sizeof file);
+  if (status) return status;
+  int fd = open(file, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s", file, strerror(errno));
+  status = map_file(ctx, file, fd);
+  close(fd);
+  if (!status && !(flags & EDGEQ_SKIP_HASH)) status = check_hash(ctx, file);
+  return status ? status : skip_header(ctx, file);
+}
