@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 CHUNK_WEIGHTS = 1 << 22  # weights packed at a time: temporaries stay in cache-sized pieces
 
 
@@ -28,7 +30,7 @@ def pack(codes: Array, scale: Array | None, zero: Array | None, fmt: WeightForma
     step = max(1, CHUNK_WEIGHTS // (K * TILE_ROWS))
     for t in range(0, len(out), step):
         rows = slice(t * TILE_ROWS, min(N, (t + step) * TILE_ROWS))
-        if fmt.is_float:
+        if fmt.is_float or scale is None:
             _pack_float(codes[rows], fmt, out[t : t + step])
         else:
             _pack_codes(codes[rows], scale[rows], None if zero is None else zero[rows], fmt, out[t : t + step])

@@ -67,7 +67,7 @@ def dequantize(codes: NDArray[np.generic], scale: NDArray[np.float16] | None, ze
     bounds = fmt.group_bounds(codes.shape[1])
     lengths = [end - start for start, end in bounds]
     signed = codes.astype(np.float32)
-    signed -= float(fmt.zero_point) if zero is None else np.repeat(zero.astype(np.float32), lengths, axis=1)
+    signed -= np.float32(fmt.zero_point or 0) if zero is None else np.repeat(zero.astype(np.float32), lengths, axis=1)
     signed *= np.repeat(scale.astype(np.float32), lengths, axis=1)
     return signed
 
