@@ -57,7 +57,7 @@ def write_shard(path: Path, shapes: Shapes, dtype: str, tensor: Callable[[str], 
             array = np.ascontiguousarray(tensor(name))
             if array.shape != shape or array.itemsize != ITEM_BYTES[dtype]:
                 raise ValueError(f"{name}: got {array.dtype}{array.shape}, want {dtype}{shape}")
-            file.write(array)
+            file.write(array.data)
 
 
 def write_checkpoint(folder: Path, shapes: Shapes, dtype: str, tensor: Callable[[str], np.ndarray]) -> None:

@@ -135,5 +135,6 @@ class DemoModel:
             "chat_template": self.field("tokenizer.chat_template"),
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
-        generation = {f"{kind}_token_id": ids[key] for kind, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))}
+        short = {"bos": "bos", "eos": "eos", "padding": "pad"}
+        generation = {f"{short[kind]}_token_id": ids[kind] for kind in short}
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2))
