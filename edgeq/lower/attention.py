@@ -1,0 +1,184 @@
+"""Attention over the cache: what stands between the merged q/k/v linear and attention becomes one `heads` call."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import fx
+
+from edgeq.errors import UnsupportedError
+from edgeq.ir.graph import arguments as attrs
+from edgeq.ir.graph import hf_name as module
+from edgeq.ir.graph import op
+from edgeq.kernels import attention as attention_kernels
+from edgeq.kernels import heads as heads_kernels
+from edgeq.lower.node import width
+from edgeq.lower.plan import NULL, ONE, POS, Arg, M, Split, Weight
+from edgeq.lower.scope import Scope
+from edgeq.lower.values import Buffer, View
+from edgeq.lower.weights import TILE
+
+CACHE_BYTES = {"f32": 4, "f16": 2, "i8": 1}
+
+
+@dataclass(frozen=True)
+class Path:
+    """How one operand of attention comes from the merged linear: its first column, head norm and rotation."""
+
+    linear: fx.Node
+    column: int
+    norm: fx.Node | None
+    rope: fx.Node | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention node with the linear that makes its q, k and v."""
+
+    node: fx.Node
+    q: Path
+    k: Path
+    heads: int
+    kv_heads: int
+    dim: int
+    value_dim: int
+
+    @property
+    def heads_total(self) -> int:
+        """Heads of q, k and v together."""
+        return self.heads + 2 * self.kv_heads
+
+    @property
+    def tiles_per_head(self) -> int:
+        """16-row tiles of a head, 0 when q, k and v heads differ in size or are not whole tiles."""
+        same = self.dim == self.value_dim and self.dim % TILE == 0
+        return self.dim // TILE if same else 0
+
+
+def find_sites(graph: fx.Graph) -> dict[fx.Node, Site]:
+    """Merged linear -> its attention site; raises UnsupportedError listing every attention that has no such linear."""
+    found, faults = {}, []
+    for node in graph.nodes:
+        if op(node) != "edgeq.cached_attention":
+            continue
+        try:
+            site = _site(node)
+            found[site.q.linear] = site
+        except UnsupportedError as error:
+            faults.append(str(error))
+    if faults:
+        raise UnsupportedError("attention that cannot be compiled:\n  " + "\n  ".join(faults))
+    return found
+
+
+def _site(node: fx.Node) -> Site:
+    a, name = attrs(node), module(node) or node.name
+    if a["bias"] is not None or a["sinks"] is not None:
+        raise UnsupportedError(f"{name}: {'score bias' if a['bias'] is not None else 'attention sinks'}")
+    q, k, v = (_trace(a[x], name) for x in "qkv")
+    widths = [width(a[x]) for x in "qkv"]
+    dim, value_dim = widths[0] // a["heads"], widths[2] // a["kv_heads"]
+    columns = (0, widths[0], widths[0] + widths[1])
+    if (q.column, k.column, v.column) != columns or len({q.linear, k.linear, v.linear}) > 1:
+        raise UnsupportedError(f"{name}: q, k and v do not come from one merged linear")
+    if v.norm or v.rope or _rotation(q) != _rotation(k):
+        raise UnsupportedError(f"{name}: q and k are rotated differently, or v is normalised")
+    return Site(node, q, k, a["heads"], a["kv_heads"], dim, value_dim)
+
+
+def _trace(node: fx.Node, name: str) -> Path:
+    """Walk back through rotation and head norm to a slice of the merged linear."""
+    rope = norm = None
+    if op(node) == "edgeq.rope":
+        rope, node = node, attrs(node)["x"]
+    if op(node) == "edgeq.rms_norm":
+        norm, node = node, attrs(node)["x"]
+    if op(node) == "aten.slice" and op(attrs(node)["self"]) == "edgeq.qlinear":
+        return Path(attrs(node)["self"], int(attrs(node)["start"] or 0), norm, rope)
+    raise UnsupportedError(f"{name}: its input is computed by {op(node) or node}, not by a slice of a linear")
+
+
+def _rotation(path: Path) -> tuple[fx.Node, float] | None:
+    return None if path.rope is None else (attrs(path.rope)["inv_freq"], float(attrs(path.rope)["scale"]))
+
+
+def lower_heads(scope: Scope, site: Site, qkv: View) -> None:
+    """Normalise, rotate and scale the queries in place, and write keys and values to the cache."""
+    a = attrs(site.node)
+    cos, sin, dims = _tables(scope, site)
+    eps, offset = _norm_options(site)
+    kernel = heads_kernels.heads(
+        site.heads, site.kv_heads, site.dim, site.value_dim, site.q.norm is not None, site.k.norm is not None,
+        eps, offset, dims, a["kv"], scope.context, float(a["scale"]) * math.log2(math.e),
+    )  # fmt: skip
+    norms = [Weight(scope.table.vector(attrs(p.norm)["w"])) if p.norm is not None else NULL for p in (site.q, site.k)]
+    rows: Arg = M if qkv.rows > 1 else ONE
+    share = qkv.buffer.name if site.tiles_per_head else ""
+    split = Split("units", site.heads_total, 1, share)
+    scope.call(kernel, (rows, POS, qkv, *norms, cos, sin, *_caches(scope, site)), split, site.node)
+    scope.done |= {n for p in (site.q, site.k) for n in (p.norm, p.rope) if n is not None}
+    scope.done |= set(site.q.linear.users)
+
+
+def lower_attention(scope: Scope, site: Site, qkv: View) -> None:
+    """Attention of the rows just appended over the whole cache."""
+    a, one = attrs(site.node), qkv.rows == 1
+    out = scope.tensor("attention", site.heads * site.value_dim, qkv.rows)
+    shape = (site.heads, site.kv_heads, site.dim, site.value_dim, qkv.ld)
+    options = (a["kv"], scope.context, int(a["left"]), float(a["softcap"]))
+    make = attention_kernels.decode if one else attention_kernels.chunk
+    size = attention_kernels.scratch_bytes(make, *shape, *options)
+    scratch = scope.buffer("scores", size, 1, private=True)
+    split = Split("units", site.heads) if one else Split("head_blocks", site.heads)
+    head = (POS,) if one else (M, POS)
+    scope.call(make(*shape, *options), (*head, qkv, *_caches(scope, site), scratch, out), split, site.node)
+    scope.env[site.node] = out
+
+
+def _norm_options(site: Site) -> tuple[float, float]:
+    """eps and offset of the head norms; q's and k's must agree."""
+    norms = [attrs(p.norm) for p in (site.q, site.k) if p.norm is not None]
+    options = {(float(a["eps"]), float(a["offset"])) for a in norms}
+    if len(options) > 1:
+        raise UnsupportedError(f"{module(site.node)}: the norms of q and k have different eps or offset")
+    return options.pop() if options else (0.0, 0.0)
+
+
+def _tables(scope: Scope, site: Site) -> tuple[Arg, Arg, int]:
+    """cos and sin as tables over positions [context, rope_dims/2], computed in float32 as transformers does."""
+    rotation = _rotation(site.q)
+    if rotation is None:
+        return NULL, NULL, 0
+    node, scale = rotation
+    inv_freq = _attribute(node).detach().to(torch.float32)
+    angles = torch.arange(scope.context, dtype=torch.float32)[:, None] * inv_freq[None]
+    tables = [np.ascontiguousarray((f(angles) * scale).numpy()) for f in (torch.cos, torch.sin)]
+    cos, sin = (Weight(scope.table.constant(f"rope.{n}", t)) for n, t in zip(("cos", "sin"), tables, strict=True))
+    return cos, sin, 2 * inv_freq.numel()
+
+
+def _attribute(node: fx.Node) -> torch.Tensor:
+    value: object = node.graph.owning_module
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    assert isinstance(value, torch.Tensor)
+    return value
+
+
+def _caches(scope: Scope, site: Site) -> tuple[Arg, ...]:
+    """Key and value caches of this layer, then their scales when they are int8; shared by all entries."""
+    a = attrs(site.node)
+    size, int8 = CACHE_BYTES[a["kv"]], a["kv"] == "i8"
+    dims = {"k_cache": site.dim * size, "v_cache": site.value_dim * size, "k_scale": 4 * int8, "v_scale": 4 * int8}
+    index = str(a["k_cache"].target).rsplit("_", 1)[-1]
+    out: list[Arg] = []
+    for name, per_position in dims.items():
+        bytes_ = per_position * site.kv_heads * scope.context
+        key = f"{name}_{index}"
+        if bytes_:
+            scope.caches.setdefault(key, Buffer(key, bytes_, 1, pinned=True))
+        out.append(scope.caches[key] if bytes_ else NULL)
+    return tuple(out)

@@ -1,0 +1,100 @@
+"""Lower one entry: walk the graph once, each op handled by the function its table row names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import fx
+
+from edgeq.errors import UnsupportedError
+from edgeq.ir.graph import hf_name as module
+from edgeq.ir.graph import is_weight, op
+from edgeq.kernels import argmax as argmax_kernels
+from edgeq.lower import attention, linear, norm, rows
+from edgeq.lower.node import width
+from edgeq.lower.plan import Entry, Offset, Split
+from edgeq.lower.scope import Scope
+from edgeq.lower.values import Buffer, Positions, Tokens
+from edgeq.lower.weights import TILE, WeightTable, padded
+
+Handler = Callable[[Scope, fx.Node], None]
+
+HANDLERS: dict[str, Handler] = {
+    "edgeq.qembedding": rows.lower_qembedding,
+    "aten.embedding": rows.lower_embedding,
+    "edgeq.rms_norm": norm.lower_norm,
+    "aten.layer_norm": norm.lower_norm,
+    "aten.add": rows.lower_add,
+    "aten.mul": rows.lower_scale,
+    "aten.div": rows.lower_scale,
+    "aten.gelu": rows.lower_activation,
+    "aten.silu": rows.lower_activation,
+    "aten.relu": rows.lower_activation,
+    "edgeq.quick_gelu": rows.lower_activation,
+    "edgeq.gated": rows.lower_gated,
+    "edgeq.last_row": rows.lower_last_row,
+    "aten.slice": rows.lower_slice,
+}
+WITH_SITES = ("edgeq.qlinear", "edgeq.cached_attention", "edgeq.rope", "aten.tanh")
+
+
+def check(graph: fx.Graph) -> None:
+    """Refuse a graph with ops that have no lowering, listing all of them with their Hugging Face names."""
+    known = {*HANDLERS, *WITH_SITES}
+    bad = [n for n in graph.nodes if n.op == "call_function" and op(n) not in known and not is_weight(n)]
+    if bad:
+        lines = sorted({f"{module(n) or n.name}: {op(n)}" for n in bad})
+        raise UnsupportedError("ops that have no kernel:\n  " + "\n  ".join(lines))
+
+
+class Shared:
+    """What the entries of one plan have in common."""
+
+    def __init__(self, gm: fx.GraphModule, context: int, table: WeightTable) -> None:
+        self.context, self.table = context, table
+        self.vocab = width(_result(gm))
+        self.logits = Buffer("logits", 4 * padded(self.vocab), 1, pinned=True)
+        self.best = Buffer("best", 128, 1, private=True, pinned=True)
+        self.caches: dict[str, Buffer] = {}
+
+
+def lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -> Entry:
+    """Lower the graph for up to `max_rows` rows over caches and logits that all entries share."""
+    scope = Scope(max_rows, shared.context, shared.table, shared.logits, caches=shared.caches)
+    scope.sites = attention.find_sites(gm.graph)
+    by_attention = {site.node: site for site in scope.sites.values()}
+    skip = {n for n in gm.graph.nodes if is_weight(n)}
+    for node in gm.graph.nodes:
+        if node not in skip and node not in scope.done:
+            _lower(scope, node, by_attention)
+            scope.done.add(node)
+    _argmax(scope, gm, shared)
+    return Entry(name, max_rows, scope.builder.regions, scope.buffers)
+
+
+def _result(gm: fx.GraphModule) -> fx.Node:
+    output = next(n for n in gm.graph.nodes if n.op == "output")
+    return output.all_input_nodes[0]
+
+
+def _lower(scope: Scope, node: fx.Node, by_attention: dict[fx.Node, attention.Site]) -> None:
+    if node.op == "placeholder":
+        scope.env[node] = {"input_ids": Tokens(), "position_ids": Positions()}.get(str(node.target))
+    elif op(node) == "edgeq.qlinear":
+        linear.lower_linear(scope, node)
+        if node in scope.sites:
+            attention.lower_heads(scope, scope.sites[node], scope.view(node))
+    elif op(node) == "edgeq.cached_attention":
+        site = by_attention[node]
+        attention.lower_attention(scope, site, scope.view(site.q.linear))
+    elif node.op == "call_function":
+        HANDLERS[op(node)](scope, node)
+
+
+def _argmax(scope: Scope, gm: fx.GraphModule, shared: Shared) -> None:
+    """Each thread's best of the share of the logits that it has just computed."""
+    logits = scope.view(_result(gm))
+    split = Split("units", padded(shared.vocab) // TILE, 1, share=logits.buffer.name)
+    index = Offset(shared.best, 64)
+    kernel = argmax_kernels.argmax(shared.vocab, padded(shared.vocab))
+    scope.call(kernel, (logits, shared.best, index), split, _result(gm))

@@ -1,0 +1,161 @@
+"""Quantized linears: the norm before, the quantization of activations and what follows, around one GEMV or GEMM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from edgeq.ir.graph import arguments as attrs
+from edgeq.ir.graph import hf_name as module
+from edgeq.ir.graph import op
+from edgeq.kernels import linear_float, linear_int
+from edgeq.kernels import quantize as quantize_kernels
+from edgeq.lower.node import only_user, width
+from edgeq.lower.norm import Norm
+from edgeq.lower.plan import BLOCKS, NULL, PRIVATE, Arg, M, Split, Weight
+from edgeq.lower.scope import Scope
+from edgeq.lower.values import Buffer, View
+from edgeq.lower.weights import TILE, padded
+from edgeq.quant.format import WeightFormat
+
+ACTIVATIONS = {"aten.gelu": "gelu", "aten.silu": "silu", "aten.relu": "relu", "edgeq.quick_gelu": "quick_gelu"}
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What a linear does with its result: `text` for the kernel, the node it computes, the residual it adds."""
+
+    text: str
+    node: fx.Node
+    residual: View | None = None
+    gated: bool = False
+
+
+def lower_linear(scope: Scope, node: fx.Node) -> None:
+    """Lower an `edgeq.qlinear` with everything fused into it; binds the node that the fused call computes."""
+    a = attrs(node)
+    fmt = WeightFormat.parse(a["weight"])
+    end = epilogue(scope, node)
+    weight = Weight(scope.table.matrix(a["w"], fmt, end.gated))
+    bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL
+    integer = a["act"] == "a8"
+    inputs, rows = _quantized(scope, a["x"], fmt, node) if integer else _float(scope, a["x"])
+    out = _output(scope, node, end, rows)
+    family = linear_int if integer else linear_float
+    make = family.gemv if rows == 1 else family.gemm
+    kernel = make(width(node), width(a["x"]), fmt, end.text, a["bias"] is not None)
+    head = () if rows == 1 else (M,)
+    args = (*head, weight, bias, *inputs, end.residual or NULL, out)
+    scope.call(kernel, args, _split(scope, node, end, out), end.node if module(end.node) else node)
+    scope.env[end.node] = out
+    scope.done |= {node, end.node, *(node.users if end.gated else ())}
+
+
+def activation_name(node: fx.Node) -> str | None:
+    """The activation that a node computes, in the kernels' words."""
+    name = ACTIVATIONS.get(op(node))
+    return "gelu_tanh" if name == "gelu" and attrs(node)["approximate"] == "tanh" else name
+
+
+def epilogue(scope: Scope, node: fx.Node) -> Epilogue:
+    """The longest tail that the kernel can do: gated activation, activation, or residual addition."""
+    if (gated := _gated_user(node)) is not None:
+        return Epilogue(f"gated:{attrs(gated)['act']}", gated, gated=True)
+    user = only_user(node)
+    if user is not None and (name := activation_name(user)):
+        return Epilogue(f"act:{name}", user)
+    if user is not None and op(user) == "aten.add" and (residual := _residual(scope, user, node)):
+        return Epilogue("add", user, residual)
+    return Epilogue("store", node)
+
+
+def _residual(scope: Scope, add: fx.Node, node: fx.Node) -> View | None:
+    """The other operand of an addition when it is already computed and has the same rows."""
+    other = next((x for x in add.args[:2] if x is not node), None)
+    value = scope.env.get(other) if isinstance(other, fx.Node) else None
+    if not isinstance(value, View) or value.width != width(node) or value.width % TILE or value.column:
+        return None
+    return value if value.ld == value.width and value.rows == _rows(scope, node) else None
+
+
+def _rows(scope: Scope, node: fx.Node) -> int:
+    x = scope.env.get(attrs(node)["x"])
+    return x.view.rows if isinstance(x, Norm) else x.rows
+
+
+def _gated_user(node: fx.Node) -> fx.Node | None:
+    """The gated activation that uses both halves of this linear and nothing else does, else None."""
+    users = list(node.users)
+    half = width(node) // 2
+    if len(users) != 2 or any(op(u) != "aten.slice" for u in users) or half % TILE:
+        return None
+    starts = {int(attrs(u)["start"] or 0): only_user(u) for u in users}
+    gate = starts.get(0)
+    if set(starts) != {0, half} or gate is None or op(gate) != "edgeq.gated" or starts[half] is not gate:
+        return None
+    first = attrs(gate)["gate"]
+    return gate if int(attrs(first)["start"] or 0) == 0 else None
+
+
+def _float(scope: Scope, x: fx.Node) -> tuple[tuple[Arg, ...], int]:
+    view = scope.view(x)
+    return (view,), view.rows
+
+
+def _quantized(scope: Scope, x: fx.Node, fmt: WeightFormat, node: fx.Node) -> tuple[tuple[Arg, ...], int]:
+    """Codes, group sums and scale of x (its norm fused in), computed once for linears that share them."""
+    value = scope.env[x]
+    norm = value if isinstance(value, Norm) else Norm(scope.view(x))
+    zero = fmt.zero_point if fmt.symmetric else 1
+    key = (x, fmt.group_size, zero)
+    if key not in scope.quantized:
+        scope.quantized[key] = _quantize(scope, norm, fmt, zero, width(x), node)
+    return scope.quantized[key], norm.view.rows
+
+
+def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, k: int, node: fx.Node) -> tuple[Buffer, ...]:
+    rows, one = norm.view.rows, norm.view.rows == 1
+    sizes = {"codes": k, "sums": 4 * fmt.groups(k), "scale": 4}
+    out = tuple(scope.buffer(name, size, rows, private=one) for name, size in sizes.items())
+    make = quantize_kernels.quantize if one else quantize_kernels.quantize_rows
+    kernel = make(k, fmt.group_size, zero, norm.kind, norm.eps, norm.offset)
+    weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))
+    scope.call(kernel, (*(() if one else (M,)), norm.view, *weights, *out), PRIVATE if one else BLOCKS, node)
+    return out
+
+
+def _output(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
+    """Where the result goes: the logits, the residual's own place when nobody needs it any more, or a new buffer."""
+    if _is_logits(end.node):
+        return View(scope.logits, width(end.node), 1)
+    r = end.residual
+    if r is not None and not r.buffer.private and not r.last and _dies(scope, end, r):
+        return r
+    return scope.tensor(end.text.split(":")[0], width(end.node), rows)
+
+
+def _dies(scope: Scope, end: Epilogue, r: View) -> bool:
+    """Whether the residual's buffer has no reader after this addition."""
+    holders = [n for n, v in scope.env.items() if isinstance(v, (View, Norm)) and _buffer(v) is r.buffer]
+    return all(u is end.node or u in scope.done for n in holders for u in n.users)
+
+
+def _buffer(value: View | Norm) -> Buffer:
+    return value.view.buffer if isinstance(value, Norm) else value.buffer
+
+
+def _is_logits(node: fx.Node) -> bool:
+    """Whether only element-wise work separates the node from the entry's output."""
+    user = only_user(node)
+    if user is None:
+        return False
+    return user.op == "output" or (op(user) in ("aten.div", "aten.tanh", "aten.mul") and _is_logits(user))
+
+
+def _split(scope: Scope, node: fx.Node, end: Epilogue, out: View) -> Split:
+    """Output tiles shared out evenly, or whole heads when the heads kernel follows."""
+    site = scope.sites.get(node)
+    if site is not None and site.tiles_per_head:
+        return Split("units", site.heads_total, site.tiles_per_head, share=out.buffer.name)
+    return Split("units", padded(out.width) // TILE, 1, share=out.buffer.name)

@@ -1,0 +1,118 @@
+"""The plan: regions of kernel calls, in order, with where each argument comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgeq.kernels.kernel import Kernel
+from edgeq.lower.values import Buffer, View
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor of the weights file, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A C expression: `m`, `pos`, `ids`, `1`, or `0` for an unused pointer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Offset:
+    """`bytes` into a buffer."""
+
+    buffer: Buffer
+    bytes: int
+
+
+NULL = Literal("0")
+M, POS, IDS, ONE = Literal("m"), Literal("pos"), Literal("s->ids"), Literal("1")
+Arg = View | Buffer | Offset | Weight | Literal
+
+
+@dataclass(frozen=True)
+class Split:
+    """How threads share a call's units.
+
+    `kind`: `private` every thread does all of it; `units` a thread takes its share of `units`, each `scale` wide;
+    `blocks` of 16 rows; `rows` the rows of those blocks; `head_blocks` units x blocks. Calls with the same `share` give
+    every thread the same piece of a tensor, so that one may read what the other wrote without a barrier ("": none).
+    """
+
+    kind: str
+    units: int = 1
+    scale: int = 1
+    share: str = ""
+
+
+PRIVATE = Split("private")
+ROWS, BLOCKS = Split("rows", share="rows"), Split("blocks", share="rows")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel call; `reads` and `writes` are what it touches in the arena or in private memory."""
+
+    kernel: Kernel
+    args: tuple[Arg, ...]
+    split: Split
+    reads: tuple[Buffer, ...]
+    writes: tuple[Buffer, ...]
+
+
+@dataclass
+class Region:
+    """Calls between two barriers, with the Hugging Face modules they come from."""
+
+    calls: list[Call] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Family of the kernel that dominates: the one with most weight bytes, else the last."""
+        top = max(self.calls, key=lambda c: c.kernel.weight_bytes)
+        return (top if top.kernel.weight_bytes else self.calls[-1]).kernel.name.split("_")[0]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights file read by one run of the region."""
+        return sum(c.kernel.weight_bytes for c in self.calls)
+
+    @property
+    def ops(self) -> int:
+        """Multiply-adds for one row."""
+        return sum(c.kernel.ops for c in self.calls)
+
+
+@dataclass
+class Entry:
+    """One way to run the model: `decode` takes one row, `prefill` up to `max_rows`."""
+
+    name: str
+    max_rows: int
+    regions: list[Region]
+    buffers: list[Buffer]
+
+
+@dataclass
+class Plan:
+    """Entries over one arena and one weights file."""
+
+    entries: list[Entry]
+    arena_bytes: int
+    private_bytes: int
+    vocab: int
+    context: int
+    logits: Buffer
+    best: Buffer
+    caches: list[Buffer]
+
+    def kernels(self) -> dict[str, Kernel]:
+        """Every kernel of the plan by name, in order of first use."""
+        calls = (c for e in self.entries for r in e.regions for c in r.calls)
+        return {c.kernel.name: c.kernel for c in calls}

@@ -1,0 +1,157 @@
+"""The tensors of the weights file, in the order in which decode reads them, each with how to make its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import fx
+
+from edgeq.errors import UnsupportedError
+from edgeq.frontend.weights import Weights, evaluate
+from edgeq.lower.node import expression
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.pack import pack
+from edgeq.quant.quantizer import quantize
+
+TILE = 16
+CHUNK_ROWS = 4096  # rows quantized at a time: bounds memory, large enough to keep numpy busy
+Chunks = Callable[[], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the file: `chunks()` streams its bytes; `source` says which weights it is made of."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source: str
+    format: str
+    chunks: Chunks
+
+    @property
+    def bytes(self) -> int:
+        """Size in the file."""
+        return int(np.prod(self.shape)) * {"U8": 1, "F32": 4}[self.dtype]
+
+
+def padded(n: int) -> int:
+    """n rounded up to whole tiles of 16 rows."""
+    return -(-n // TILE) * TILE
+
+
+class WeightTable:
+    """Registers tensors on first use and names them after the Hugging Face tensor they come from."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.tensors: dict[str, Tensor] = {}
+        self._by_key: dict[str, str] = {}
+
+    def matrix(self, node: fx.Node, fmt: WeightFormat, interleave: bool) -> str:
+        """Packed matrix [N, K] of a weight expression; `interleave` alternates tiles of its first and second half.
+
+        Raises UnsupportedError when K is not a multiple of 16.
+        """
+        n, k = (int(d) for d in node.meta["val"].shape)
+        if k % TILE:
+            raise UnsupportedError(f"{expression(node)}: {k} input features; packed formats need a multiple of {TILE}")
+        shape = (padded(n) // TILE * fmt.tile_bytes(k),)
+        rows = _interleaved(node, self.weights) if interleave else _plain(node, self.weights)
+        return self._add(node, str(fmt), f"{fmt}{'~' if interleave else ''}", "U8", shape, lambda: _pack(rows(), fmt))
+
+    def vector(self, node: fx.Node, interleave: bool = False) -> str:
+        """Float32 vector (a bias, a norm's weight), padded to 16."""
+        n = padded(int(node.meta["val"].shape[0]))
+
+        def chunks() -> Iterator[np.ndarray]:
+            x = _pad(_float(node, self.weights))
+            yield _alternate(x) if interleave else x
+
+        return self._add(node, "f32", "vector~" if interleave else "vector", "F32", (n,), chunks)
+
+    def table(self, node: fx.Node) -> str:
+        """Float32 matrix kept row-major (position embeddings)."""
+        shape = tuple(int(d) for d in node.meta["val"].shape)
+        return self._add(node, "f32", "table", "F32", shape, lambda: iter([_float(node, self.weights)]))
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        """Values computed by the compiler (rotary tables), equal values once."""
+        key = f"{values.shape}{hash(values.tobytes())}"
+        if key not in self._by_key:
+            self._by_key[key] = self._unique(name)
+            unique = self._by_key[key]
+            self.tensors[unique] = Tensor(unique, "F32", values.shape, "", "f32", lambda: iter([values]))
+        return self._by_key[key]
+
+    def _add(self, node: fx.Node, fmt: str, layout: str, dtype: str, shape: tuple[int, ...], chunks: Chunks) -> str:
+        source = expression(node)
+        key = f"{layout}:{source}"
+        if key not in self._by_key:
+            name = self._unique(_short_name(node))
+            self._by_key[key] = name
+            self.tensors[name] = Tensor(name, dtype, shape, source, fmt, chunks)
+        return self._by_key[key]
+
+    def _unique(self, name: str) -> str:
+        taken = sum(t == name or t.startswith(name + "#") for t in self.tensors)
+        return name if not taken else f"{name}#{taken}"
+
+
+def _short_name(node: fx.Node) -> str:
+    """The tensor's own name, or the parts of a concatenation joined: `...self_attn.q_proj+k_proj+v_proj.weight`."""
+    leaves = [str(n.target) for n in _leaves(node)]
+    if not leaves:
+        return "constant"
+    head, tail = leaves[0].rsplit(".", 1) if "." in leaves[0] else (leaves[0], "")
+    others = [x.rsplit(".", 2)[-2] for x in dict.fromkeys(leaves[1:]) if x != leaves[0] and x.count(".") > 1]
+    return "+".join([head, *others]) + (f".{tail}" if tail else "")
+
+
+def _leaves(node: fx.Node) -> list[fx.Node]:
+    return [node] if node.op == "get_attr" else [leaf for i in node.all_input_nodes for leaf in _leaves(i)]
+
+
+def _float(node: fx.Node, weights: Weights, rows: slice | None = None) -> np.ndarray:
+    return evaluate(node, weights, rows).detach().to(torch.float32).contiguous().numpy()
+
+
+def _pad(x: np.ndarray) -> np.ndarray:
+    """Zero rows up to whole tiles."""
+    extra = padded(x.shape[0]) - x.shape[0]
+    return np.concatenate([x, np.zeros((extra, *x.shape[1:]), x.dtype)]) if extra else x
+
+
+def _alternate(x: np.ndarray) -> np.ndarray:
+    """Rows of the first and the second half, alternating in tiles of 16."""
+    return np.ascontiguousarray(x.reshape(2, -1, TILE, *x.shape[1:]).swapaxes(0, 1)).reshape(x.shape)
+
+
+def _plain(node: fx.Node, weights: Weights) -> Chunks:
+    n = int(node.meta["val"].shape[0])
+
+    def rows() -> Iterator[np.ndarray]:
+        for start in range(0, n, CHUNK_ROWS):
+            yield _pad(_float(node, weights, slice(start, min(start + CHUNK_ROWS, n))))
+
+    return rows
+
+
+def _interleaved(node: fx.Node, weights: Weights) -> Chunks:
+    half, step = int(node.meta["val"].shape[0]) // 2, CHUNK_ROWS // 2
+
+    def rows() -> Iterator[np.ndarray]:
+        for start in range(0, half, step):
+            stop = min(start + step, half)
+            parts = [_float(node, weights, slice(base + start, base + stop)) for base in (0, half)]
+            yield _alternate(np.concatenate(parts))
+
+    return rows
+
+
+def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat) -> Iterator[np.ndarray]:
+    for w in chunks:
+        yield pack(*quantize(w, fmt), fmt).reshape(-1).view(np.uint8)
