@@ -1,0 +1,54 @@
+# `make demo` and `make test` each set everything up by themselves: a virtual environment in .venv, edgeq in it, then the work.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types pytest bench clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two workers: tests compile models, and each worker holds torch and TVM (about 1 GB).
+PYTEST_WORKERS ?= 2
+PYTEST_MARKS ?= not cuda
+MODEL ?= demo:smollm2-135m
+BITS ?= w4a8
+OUT ?= build/smollm2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## Say what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv with edgeq and the tools of development in it
+
+# Torch first and pinned: edgeq needs the CPU build only, and where one is at hand this picks it.
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); .ci/install-venv; $(PYTHON) -m venv $(VENV); }
+
+demo: setup ## Compile the demo model, run it, look inside, measure it
+	$(BIN)/edgeq compile $(MODEL) --target native --bits $(BITS) -o $(OUT) --overwrite
+	$(BIN)/edgeq run $(OUT) --prompt "Explain photosynthesis to a child." --max-tokens 128
+	$(BIN)/edgeq inspect $(OUT)
+	$(BIN)/edgeq profile $(OUT) --brief
+
+test: lint types pytest ## Everything that must pass before a commit: lint, types, tests
+
+lint: setup ## Style and simple mistakes
+	$(BIN)/ruff check .
+
+# A type checker does not see setuptools' package-dir (kernels/ is edgeq.kernels), so it is shown the tree as installed.
+types: setup ## Type-check the package as it is installed
+	rm -rf build/types && mkdir -p build/types/edgeq
+	ln -s $(CURDIR)/edgeq/* $(CURDIR)/passes $(CURDIR)/kernels $(CURDIR)/targets build/types/edgeq/
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgeq
+
+pytest: setup ## The tests alone
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "$(PYTEST_MARKS)" < /dev/null
+
+bench: setup ## edgeq beside llama.cpp, onnxruntime-genai and OpenVINO (see benchmarks/)
+	$(BIN)/python benchmarks/llm_cpu.py
+
+clean: ## Remove what was built, .venv included
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache
