@@ -1,0 +1,250 @@
+"""An artifact's model in this process: tokens in, logits out, over the same C API that a C program uses."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgeq.errors import EdgeqError, UsageError
+from edgeq.runtime import library as c
+from edgeq.runtime.sampling import Sampling
+
+Tokens = Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Info:
+    """What `edgeq_info` says. Sizes in bytes; `context`, `chunk` in tokens; `last_threads`: used by the latest step."""
+
+    model: str
+    variant: str
+    vocab: int
+    context: int
+    chunk: int
+    threads: int
+    last_threads: int
+    entries: int
+    weights_bytes: int
+    arena_bytes: int
+    private_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the plan: `decode` or `prefill`, rows a walk takes at most, regions."""
+
+    name: str
+    max_rows: int
+    regions: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of an entry's regions, summed over `walks` walks of `rows` tokens in all.
+
+    Attributes:
+        inside_ns: u64[regions], thread 0 computing.
+        total_ns: u64[regions], the same and waiting for the other threads.
+    """
+
+    walks: int
+    rows: int
+    inside_ns: np.ndarray
+    total_ns: np.ndarray
+
+
+class Session:
+    """One sequence over one model: its own arena and threads; weights are shared between sessions.
+
+    Not for use by several threads at once; different sessions are independent. Views of memory die with `close`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: int = 0,
+        variant: str | None = None,
+        *,
+        adapt: bool = True,
+        verify: bool = True,
+    ) -> None:
+        """Open the artifact in `folder`.
+
+        Args:
+            folder: holds model.so and weights.safetensors.
+            threads: 0 is one for each usable core.
+            variant: instruction-set variant to force; None is the best that this CPU runs.
+            adapt: use fewer threads whenever that was faster lately.
+            verify: hash the weights (the C runtime compares with what model.so was built for).
+
+        Raises:
+            ArtifactError: damaged or incomplete.
+            TargetError: for another machine, or the forced variant needs what this CPU lacks.
+            UsageError: an unknown variant or a bad number of threads.
+        """
+        self._handle = ctypes.c_void_p()
+        self._c = c.Library(Path(folder) / "model.so")
+        flags = (0 if verify else c.SKIP_HASH) | (0 if adapt else c.FIXED_THREADS)
+        options = c.COptions(threads, flags, variant.encode() if variant else None)
+        status = self._c.open(str(folder).encode(), options, self._handle)
+        try:
+            self._check(status)
+        except EdgeqError:
+            self.close()
+            raise
+        self.entries: tuple[Entry, ...] = tuple(self._entry(i) for i in range(self.info.entries))
+        self._vocab, self._context, self._chunk = self.info.vocab, self.info.context, self.info.chunk
+
+    def close(self) -> None:
+        """End the threads and free the memory; harmless when done twice."""
+        self._c.close(self._handle)
+        self._handle = ctypes.c_void_p()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def _check(self, status: int) -> None:
+        if not self._handle:
+            raise UsageError("the session is closed")
+        self._c.check(status, self._handle)
+
+    def _entry(self, index: int) -> Entry:
+        facts = c.CEntryFacts()
+        self._check(self._c.entry_info(self._handle, index, facts))
+        return Entry(facts.name.decode(), facts.max_rows, facts.regions)
+
+    def _entry_index(self, name: str) -> int:
+        names = [entry.name for entry in self.entries]
+        if name not in names:
+            raise UsageError(f"no entry {name!r}; this model has {', '.join(names)}")
+        return names.index(name)
+
+    @property
+    def info(self) -> Info:
+        """Sizes, variant, threads."""
+        facts = c.CFacts()
+        self._check(self._c.info(self._handle, facts))
+        values: dict[str, Any] = {name: getattr(facts, name) for name, *_ in facts._fields_}
+        return Info(**{k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()})
+
+    @property
+    def position(self) -> int:
+        """Number of tokens fed."""
+        return int(self._c.position(self._handle))
+
+    def rewind(self, position: int = 0) -> None:
+        """Forget the tokens from `position` on; raises UsageError beyond what was fed."""
+        self._check(self._c.rewind(self._handle, position))
+
+    def set_threads(self, threads: int, *, adapt: bool = True) -> None:
+        """Change the number of threads (0: one for each usable core)."""
+        self._check(self._c.set_threads(self._handle, threads, 0 if adapt else c.FIXED_THREADS))
+
+    def feed(self, tokens: Tokens) -> None:
+        """Append tokens, all or none.
+
+        Raises:
+            ContextError: they do not fit into the context.
+            UsageError: no token, or one outside the vocabulary.
+        """
+        ids = _int32(tokens)
+        valid = 0 < len(ids) <= self._context - self.position and ids.min() >= 0 and ids.max() < self._vocab
+        step = self._chunk if valid else len(ids)  # a chunk a call, so that Ctrl-C is heard; C explains what is invalid
+        for start in range(0, max(len(ids), 1), max(step, 1)):
+            piece = ids[start : start + step]
+            self._check(self._c.feed(self._handle, _pointer(piece), len(piece)))
+
+    def last_logits(self) -> np.ndarray:
+        """Logits of the last fed token, f32[vocab], a copy; raises UsageError when there are none (after a rewind)."""
+        pointer = self._c.logits(self._handle)
+        if not pointer:
+            raise UsageError("no logits: feed a token first")
+        return np.ctypeslib.as_array(pointer, (self._vocab,)).copy()
+
+    def rows(self, tokens: Tokens) -> Iterator[np.ndarray]:
+        """Feed tokens one at a time through `decode`; f32[vocab] after each. Raises as `feed`."""
+        for token in _int32(tokens):
+            self.feed([int(token)])
+            yield self.last_logits()
+
+    def logits(self, tokens: Tokens) -> np.ndarray:
+        """Logits after each of T tokens (teacher forcing), f32[T, vocab]. Raises as `feed`."""
+        return np.stack(list(self.rows(tokens)))
+
+    def sample(self, sampling: Sampling | None = None) -> int:
+        """Draw the next token without feeding it; greedy by default. Raises UsageError when there are no logits."""
+        s = sampling or Sampling()
+        token = ctypes.c_int32()
+        options = c.CSampling(s.temperature, s.top_p, s.top_k, s.seed)
+        self._check(self._c.sample(self._handle, options, token))
+        return token.value
+
+    def profile_start(self) -> None:
+        """Forget all times and count from now on."""
+        self._check(self._c.profile(self._handle, 1))
+
+    def profile_stop(self) -> None:
+        """Stop counting; times stay readable."""
+        self._check(self._c.profile(self._handle, 0))
+
+    def profile(self, entry: str) -> Profile:
+        """Times of an entry's regions since `profile_start`."""
+        index = self._entry_index(entry)
+        times = np.zeros((self.entries[index].regions, 2), np.uint64)
+        walks, rows = ctypes.c_uint64(), ctypes.c_uint64()
+        pointer = times.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+        self._check(self._c.profile_read(self._handle, index, pointer, walks, rows))
+        return Profile(walks.value, rows.value, times[:, 0].copy(), times[:, 1].copy())
+
+    def run_region(self, entry: str, region: int, tokens: Tokens, position: int, threads: int = 1) -> None:
+        """Run one region as `threads` threads would, one after another; `position` of the session does not change."""
+        ids = _int32(tokens)
+        index = self._entry_index(entry)
+        status = self._c.run_region(self._handle, index, region, _pointer(ids), len(ids), position, threads)
+        self._check(status)
+
+    def weights(self) -> np.ndarray:
+        """The tensors of the weights file as the plan addresses them, u8, read-only view."""
+        view = self._memory(c.WEIGHTS)
+        view.flags.writeable = False
+        return view
+
+    def arena(self) -> np.ndarray:
+        """Activations and caches as the plan addresses them, u8, writable view."""
+        return self._memory(c.ARENA)
+
+    def private(self) -> np.ndarray:
+        """Scratch memory, u8[64 threads, private_bytes], writable view."""
+        return self._memory(c.PRIVATE).reshape(-1, max(self.info.private_bytes, 1))
+
+    def _memory(self, kind: int) -> np.ndarray:
+        size = ctypes.c_uint64()
+        address = self._c.memory(self._handle, kind, size)
+        if not address:
+            self._check(0)
+            return np.empty(0, np.uint8)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size.value).from_address(address))
+
+
+def _int32(tokens: Tokens) -> np.ndarray:
+    ids = np.asarray(tokens)
+    if ids.size and (ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer)):
+        raise UsageError(f"tokens are one list of integers, not {ids.dtype} of shape {ids.shape}")
+    return np.ascontiguousarray(ids.clip(-1, 2**31 - 1), np.int32)
+
+
+def _pointer(ids: np.ndarray) -> Any:
+    return ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
