@@ -13,7 +13,7 @@
 
 #include "edgeq.h"
 
-enum { MAX_PROMPT = 8192, FIRST_ID = 1000, IDS = 39000 };
+enum { MAX_PROMPT = 8192 };
 
 /* The functions used, by the names that edgeq.h gives them. */
 static struct {
@@ -28,6 +28,7 @@ static struct {
 } api;
 
 static edgeq_context *ctx;
+static edgeq_facts facts;
 
 static double now(void) {
   struct timespec t;
@@ -66,7 +67,7 @@ static double prefill(int n, unsigned seed, int32_t *token) {
   static int32_t ids[MAX_PROMPT];
   for (int i = 0; i < n; i++) {
     seed = seed * 1664525u + 1013904223u;
-    ids[i] = FIRST_ID + (int32_t)(seed >> 8) % IDS;
+    ids[i] = (int32_t)(seed >> 8) % facts.vocab;
   }
   check(api.rewind(ctx, 0), "rewind");
   double start = now();
@@ -106,11 +107,10 @@ int main(int count, char **words) {
 
   load(words[1]);
   check(api.open(words[1], &options, &ctx), "open");
+  check(api.info(ctx, &facts), "info");
   prefill(brief, 1, &token);
   double first = now() - started;
 
-  edgeq_facts facts;
-  check(api.info(ctx, &facts), "info");
   printf("{\"first_token_s\": %.6f, ", first);
   if (prompt) {
     prefill(prompt, 2, &token); /* warm up */

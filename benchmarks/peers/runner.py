@@ -83,11 +83,6 @@ def seconds(action: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-def median(values: list[float]) -> float:
-    """The middle value (the upper one of an even count)."""
-    return sorted(values)[len(values) // 2]
-
-
 def parse(argv: list[str] | None = None) -> tuple[str, float, Request]:
     """(verb, start stamp on the monotonic clock, request) from a peer's command line."""
     parser = argparse.ArgumentParser()
