@@ -17,7 +17,7 @@ from typing import Any
 
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T  # noqa: N812  (the name TVM's own documentation uses)
+from tvm.tirx.script import builder as T
 
 from edgeq.targets.isa import Isa
 
@@ -137,6 +137,15 @@ def when(condition: Expr) -> Iterator[None]:
         yield
 
 
+def branch(condition: Expr, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+    """`if (condition) then(); else otherwise();`, each emitting its statements."""
+    with T.If(condition):
+        with T.Then():
+            then()
+        with T.Else():
+            otherwise()
+
+
 def let(value: Expr) -> Expr:
     """Evaluate now; the result can be used later and more than once, whatever is stored in between.
 
@@ -238,12 +247,24 @@ def _tree(x: Expr, combine: Callable[[Expr, Expr], Expr]) -> Expr:
     lanes = lanes_of(x)
     while lanes > 1:
         x, lanes = let(x), lanes // 2
-        x = combine(_half(x, 0, lanes), _half(x, lanes, lanes))
+        x = combine(part(x, 0, lanes), part(x, lanes, lanes))
     return x
 
 
-def _half(x: Expr, start: int, lanes: int) -> Expr:
+def part(x: Expr, start: int, lanes: int) -> Expr:
+    """Lanes start .. start + lanes - 1 of a vector (a scalar when one)."""
     return tirx.Shuffle([x], [i32(start + k) for k in range(lanes)])
+
+
+def concat(parts: Sequence[Expr]) -> Expr:
+    """Vectors of equal type joined into one."""
+    total = len(parts) * lanes_of(parts[0])
+    return tirx.Shuffle(list(parts), [i32(k) for k in range(total)])
+
+
+def intrinsic(dtype: str, name: str, *args: Expr) -> Expr:
+    """A call of the LLVM intrinsic `name` that has no side effect."""
+    return T.call_llvm_pure_intrin(dtype, name, *args)
 
 
 def _ramp(i: Expr, lanes: int) -> Expr:
