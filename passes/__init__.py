@@ -1,1 +1,22 @@
-"""Graph passes: one file a pass."""
+"""Graph passes, one a file, loaded by name when first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeq.passes.pass_ import Pass
+
+PASSES = {
+    "add-cache": "AddCache",
+    "last-row": "LastRow",
+    "merge-linears": "MergeLinears",
+    "quantize": "Quantize",
+    "specialise": "Specialise",
+}
+
+
+def load(name: str) -> type[Pass]:
+    """The class of a pass of PASSES; `"add-cache"` is `edgeq.passes.add_cache.AddCache`."""
+    return getattr(import_module(f"edgeq.passes.{name.replace('-', '_')}"), PASSES[name])

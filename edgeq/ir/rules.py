@@ -1,0 +1,218 @@
+"""What each op of the dialect demands of its arguments: one generator of complaints an op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import dropwhile
+from typing import Any
+
+import torch
+from torch import fx
+
+from edgeq.errors import EdgeqError
+from edgeq.ir.graph import arguments, is_weight, op, value
+from edgeq.ir.ops.activation import ACTIVATIONS
+from edgeq.ir.ops.attention import CACHE_TYPES
+
+Rule = Callable[[fx.Node], Iterator[str]]
+
+
+def shape(node: fx.Node) -> list[str]:
+    """Sizes as text: comparing symbolic sizes must never add assumptions about them."""
+    return [str(size) for size in value(node).shape]
+
+
+def width(node: fx.Node) -> int:
+    """Size of the last axis, which is always a number."""
+    return int(value(node).shape[-1])
+
+
+def _vector(name: str, node: fx.Node | None, size: int) -> Iterator[str]:
+    if node is None:
+        return
+    if not is_weight(node):
+        yield f"{name} %{node.name} is computed from inputs; it must be a weight"
+    elif shape(node) != [str(size)]:
+        yield f"{name} %{node.name} has shape {shape(node)}, expected [{size}]"
+
+
+def _matrix(node: fx.Node) -> Iterator[str]:
+    if not is_weight(node):
+        yield f"w %{node.name} is computed from inputs; it must be a weight"
+    elif value(node).dim() != 2:
+        yield f"w %{node.name} has rank {value(node).dim()}, expected 2"
+
+
+def linear(node: fx.Node) -> Iterator[str]:
+    """`aten.linear` and `edgeq.qlinear`: w is a weight `[N, K]`, bias a weight `[N]`, x `[..., K]`."""
+    given = arguments(node)
+    x, w = given.get("input", given.get("x")), given.get("weight" if op(node) == "aten.linear" else "w")
+    problems = list(_matrix(w))
+    yield from problems
+    if problems:
+        return
+    if width(w) != width(x):
+        yield f"x has {width(x)} channels, w takes {width(w)}"
+    yield from _vector("bias", given["bias"], int(value(w).shape[0]))
+
+
+def qlinear(node: fx.Node) -> Iterator[str]:
+    """A linear whose weight format and activation type are known."""
+    yield from linear(node)
+    yield from _format(node)
+    given = arguments(node)
+    allowed = ("a16",) if given["weight"] in ("f16", "f32") else ("a8", "a16")
+    if given["act"] not in allowed:
+        yield f"act {given['act']!r} with weight {given['weight']!r}; expected {' or '.join(allowed)}"
+
+
+def _format(node: fx.Node) -> Iterator[str]:
+    from edgeq.quant.format import WeightFormat
+
+    try:
+        WeightFormat.parse(arguments(node)["weight"])
+    except EdgeqError as error:
+        yield str(error)
+
+
+def embedding(node: fx.Node) -> Iterator[str]:
+    """`aten.embedding` and `edgeq.qembedding`: integer ids into the rows of a weight."""
+    given = arguments(node)
+    ids, w = (given["indices"], given["weight"]) if op(node) == "aten.embedding" else (given["ids"], given["w"])
+    yield from _matrix(w)
+    if value(ids).dtype not in (torch.int64, torch.int32):
+        yield f"ids %{ids.name} are {value(ids).dtype}; expected integers"
+
+
+def qembedding(node: fx.Node) -> Iterator[str]:
+    """An embedding whose weight format is known."""
+    yield from embedding(node)
+    yield from _format(node)
+
+
+def layer_norm(node: fx.Node) -> Iterator[str]:
+    """Normalises the last axis alone."""
+    given = arguments(node)
+    if [int(size) for size in given["normalized_shape"]] != [width(given["input"])]:
+        yield f"normalises {given['normalized_shape']}; only the last axis ([{width(given['input'])}]) is supported"
+    for name in ("weight", "bias"):
+        yield from _vector(name, given[name], width(given["input"]))
+
+
+def arithmetic(node: fx.Node) -> Iterator[str]:
+    """add, mul, div: with a number, a weight vector, or an activation of the same shape."""
+    given = arguments(node)
+    if given.get("alpha", 1) != 1:
+        yield f"alpha = {given['alpha']}; expected 1"
+    if given.get("rounding_mode") is not None:
+        yield "rounds its quotient"
+    sides = [side for side in (given["self"], given["other"]) if isinstance(side, fx.Node)]
+    for side in sides:
+        allowed = [shape(node)[-1:], ["1"], []] if is_weight(side) else []
+        if _unpadded(side) != _unpadded(node) and shape(side) not in allowed:
+            yield f"%{side.name} {shape(side)} is broadcast to {shape(node)}; only weight vectors may be"
+
+
+def _unpadded(node: fx.Node) -> list[str]:
+    """Shape without leading axes of size 1."""
+    return list(dropwhile("1".__eq__, shape(node)))
+
+
+def last_axis_slice(node: fx.Node) -> Iterator[str]:
+    """Activations are sliced on the last axis, without gaps."""
+    given = arguments(node)
+    axes = value(given["self"]).dim()
+    if given["dim"] % axes != axes - 1 or given["step"] != 1:
+        yield f"slices axis {given['dim']} with step {given['step']}; only the last axis without gaps is supported"
+
+
+def gelu(node: fx.Node) -> Iterator[str]:
+    """Exact or tanh."""
+    if arguments(node)["approximate"] not in ("none", "tanh"):
+        yield f"approximate = {arguments(node)['approximate']!r}; expected none or tanh"
+
+
+def unary(node: fx.Node) -> Iterator[str]:
+    """One argument, no conditions."""
+    return iter(())
+
+
+def _head_problems(given: dict[str, Any]) -> Iterator[str]:
+    heads, kv_heads = given["heads"], given["kv_heads"]
+    if heads < 1 or kv_heads < 1 or heads % kv_heads:
+        yield f"{heads} query heads do not divide into {kv_heads} key heads"
+    for name, count in (("q", heads), ("k", kv_heads), ("v", kv_heads)):
+        if width(given[name]) % count:
+            yield f"{name} has {width(given[name])} channels, not a multiple of {count} heads"
+    if width(given["q"]) * kv_heads != width(given["k"]) * heads:
+        yield f"q and k differ in channels a head: {width(given['q'])}/{heads}, {width(given['k'])}/{kv_heads}"
+
+
+def attention(node: fx.Node) -> Iterator[str]:
+    """Heads divide; windows and caps make sense; sinks are one a head."""
+    given = arguments(node)
+    yield from _head_problems(given)
+    if min(given["left"], given.get("right", -1)) < -1 or given["softcap"] < 0:
+        yield f"left {given['left']}, right {given.get('right', -1)}, softcap {given['softcap']} out of range"
+    yield from _vector("sinks", given["sinks"], given["heads"])
+
+
+def cached_attention(node: fx.Node) -> Iterator[str]:
+    """As attention; caches are inputs `[B, kv_heads, L, D]` that no other op touches."""
+    yield from attention(node)
+    given = arguments(node)
+    if given["kv"] not in CACHE_TYPES:
+        yield f"kv = {given['kv']!r}; expected one of {', '.join(CACHE_TYPES)}"
+    for name, source in (("k_cache", given["k"]), ("v_cache", given["v"])):
+        cache = given[name]
+        if cache.op != "placeholder" or len(cache.users) != 1:
+            yield f"{name} %{cache.name} must be an input that only this op uses"
+        sizes = shape(cache)
+        expected = [str(given["kv_heads"]), str(width(source) // given["kv_heads"])]
+        if len(sizes) != 4 or [sizes[1], sizes[3]] != expected:
+            yield f"{name} %{cache.name} has shape {sizes}, expected [B, {expected[0]}, L, {expected[1]}]"
+
+
+def rms_norm(node: fx.Node) -> Iterator[str]:
+    """`heads` equal slices; w is a weight of one slice's size."""
+    given = arguments(node)
+    size, rest = divmod(width(given["x"]), given["heads"])
+    if rest:
+        yield f"{width(given['x'])} channels do not divide into {given['heads']} heads"
+    yield from _vector("w", given["w"], size)
+
+
+def rope(node: fx.Node) -> Iterator[str]:
+    """inv_freq is a constant vector of at most half a head; positions are integers `[B, S]`."""
+    given = arguments(node)
+    size, rest = divmod(width(given["x"]), given["heads"])
+    if rest:
+        yield f"{width(given['x'])} channels do not divide into {given['heads']} heads"
+    if not is_weight(given["inv_freq"]) or value(given["inv_freq"]).dim() != 1:
+        yield f"inv_freq %{given['inv_freq'].name} must be a constant vector"
+    elif 2 * width(given["inv_freq"]) > size:
+        yield f"rotates {2 * width(given['inv_freq'])} of {size} channels a head"
+    if value(given["pos"]).dim() != 2 or value(given["pos"]).is_floating_point():
+        yield f"pos %{given['pos'].name} must be integers [B, S]"
+
+
+def gated(node: fx.Node) -> Iterator[str]:
+    """Equal shapes, a known activation."""
+    given = arguments(node)
+    if shape(given["gate"]) != shape(given["up"]):
+        yield f"gate {shape(given['gate'])} and up {shape(given['up'])} differ in shape"
+    if given["act"] not in ACTIVATIONS:
+        yield f"act = {given['act']!r}; expected one of {', '.join(ACTIVATIONS)}"
+
+
+def last_row(node: fx.Node) -> Iterator[str]:
+    """n_valid is one number."""
+    if shape(arguments(node)["n_valid"]) != ["1"]:
+        yield f"n_valid has shape {shape(arguments(node)['n_valid'])}, expected [1]"
+
+
+def position(node: fx.Node) -> Iterator[str]:
+    """Positions that a model counts itself (before caching): integers only."""
+    held = value(node)
+    if isinstance(held, torch.Tensor) and held.is_floating_point():
+        yield "computes floats; only integer positions may be counted"
