@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.errors import EdgeqError, UsageError
+from edgeq.artifact.manifest import read
+from edgeq.artifact.verify import verify_files
+from edgeq.errors import EdgeqError, TargetError, UsageError
 from edgeq.runtime import library as c
 from edgeq.runtime.sampling import Sampling
+from edgeq.targets import native_name
 
+WEIGHTS_FILE = "weights.safetensors"
 Tokens = Sequence[int] | np.ndarray
 
 
@@ -81,14 +85,16 @@ class Session:
             threads: 0 is one for each usable core.
             variant: instruction-set variant to force; None is the best that this CPU runs.
             adapt: use fewer threads whenever that was faster lately.
-            verify: hash the weights (the C runtime compares with what model.so was built for).
+            verify: check edgeq.json and every file's hash before any of its code runs.
 
         Raises:
-            ArtifactError: damaged or incomplete.
+            ArtifactError: damaged, incomplete, or of a newer schema.
             TargetError: for another machine, or the forced variant needs what this CPU lacks.
             UsageError: an unknown variant or a bad number of threads.
         """
         self._handle = ctypes.c_void_p()
+        if verify:
+            check_artifact(Path(folder))
         self._c = c.Library(Path(folder) / "model.so")
         flags = (0 if verify else c.SKIP_HASH) | (0 if adapt else c.FIXED_THREADS)
         options = c.COptions(threads, flags, variant.encode() if variant else None)
@@ -237,6 +243,19 @@ class Session:
             self._check(0)
             return np.empty(0, np.uint8)
         return np.ctypeslib.as_array((ctypes.c_uint8 * size.value).from_address(address))
+
+
+def check_artifact(folder: Path) -> None:
+    """Check the manifest, the machine and the files; the C runtime hashes the weights itself when it maps them.
+
+    Raises:
+        ArtifactError: damaged, incomplete, or of a newer schema.
+        TargetError: built for another kind of machine.
+    """
+    manifest = read(folder)
+    if manifest.target != (here := native_name()):
+        raise TargetError(f"{folder} was compiled for {manifest.target}, this is {here}: compile with --target native")
+    verify_files(folder, manifest, skip_hash={WEIGHTS_FILE})
 
 
 def _int32(tokens: Tokens) -> np.ndarray:

@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from edgeq.artifact.manifest import Manifest, write
+from edgeq.artifact.verify import hash_folder
+from edgeq.targets import native_name
+
 HERE = Path(__file__).resolve().parent
 RUNTIME = HERE.parent.parent / "edgeq" / "runtime"
 CONTEXT, CHUNK, WIDTH = 64, 8, 32
@@ -69,11 +73,20 @@ def build(folder: Path, *, seed: int = 0, vocab: int = 100, bias: float = 0, abi
     folder.mkdir(parents=True, exist_ok=True)
     embedding = np.random.default_rng(seed).integers(-3, 4, (vocab, WIDTH)).astype(np.float32)
     weights = weights_file(embedding)
-    (folder / "weights.safetensors").write_bytes(weights)
+    (folder / "new").write_bytes(weights)
+    (folder / "new").replace(folder / "weights.safetensors")  # a session may have mapped the old one
     (folder / "toy_config.h").write_text(config(weights, vocab, bias, abi, best))
     compile_with([sys.executable, "-m", "ziglang", "cc"], folder, folder / "new.so")
     (folder / "new.so").replace(folder / "model.so")
+    write_manifest(folder)
     return Toy(folder, embedding, bias)
+
+
+def write_manifest(folder: Path, target: str | None = None) -> None:
+    """edgeq.json with the hashes of what is in the folder now."""
+    (folder / "edgeq.json").unlink(missing_ok=True)
+    files = hash_folder(folder)
+    write(Manifest("0", "toy", target or native_name(), "fp32", files, []), folder)
 
 
 def compile_with(cc: list[str], folder: Path, out: Path, *flags: str) -> None:
