@@ -57,7 +57,7 @@ def heads(
     """
     cache = KvCache(HK, D, Dv, kv, context)
     if rope_dims % 8 or not 0 <= rope_dims <= D:
-        raise UnsupportedError(f"rotary embedding of {rope_dims} channels in heads of {D}: need a multiple of 8 up to {D}")
+        raise UnsupportedError(f"rotary embedding of {rope_dims} channels in heads of {D}: need 8 n up to {D}")
     norms = f"{'q' * q_norm}{'k' * k_norm}" or "n"
     name = symbol("heads", H, HK, D, Dv, norms, float(eps), float(offset), rope_dims, kv, context, float(q_scale))
     turn = _Rotation(D, rope_dims, float(eps), float(offset))

@@ -1,0 +1,113 @@
+"""Attention over the key/value caches: of one new row (`decode`) and of the rows of a prefill chunk (`chunk`).
+
+Both are `attention_tile.attend` over different rows: decode takes the query heads of one key/value head together (they
+share every key and value that is loaded), a chunk takes neighbouring rows of one head. A unit stays a query head in
+decode, so that 9 heads can be split 5 + 4; heads of one group that fall to different threads only cost more loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgeq.kernels.attention_tile import MAX_ROWS, Buffers, Rows, Shape, attend, max_rows
+from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.naming import symbol
+from edgeq.kernels.transcendental import LOG2E
+from edgeq.kernels.vector import Expr, Memory, Reg, function, i32, let, loop, maximum, minimum
+from edgeq.targets.isa import Isa
+
+_POINTERS = ("qkv", "kc", "vc", "ks", "vs", "scratch", "o")
+_ACCESS = ("in", "in", "in", "in", "in", "scratch", "out")
+
+
+def decode(
+    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
+) -> Kernel:
+    """Query heads `lo..hi` of the row at `pos` -> o: f32[H*Dv]; parameters pos, qkv, kc, vc, ks, vs, scratch, o.
+
+    Query head h is at `qkv + h*D`, already rotated and scaled to base-2 scores. It sees positions `pos-left..pos` (all
+    when left is -1). `softcap` c: scores become c*tanh(score/c) in natural units. Scratch: `scratch_bytes(context)`.
+    Raises UnsupportedError for shapes that the caches cannot hold.
+    """
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap))
+
+    def emit(isa: Isa, lo: Expr, hi: Expr, pos: Expr, *memories: Memory) -> None:
+        at, R = Buffers(*memories), shape.group
+        with loop(lo // R, (hi + (R - 1)) // R) as g:
+            head, end = Reg("int32", maximum(lo, g * R), lanes=1), let(minimum(hi, (g + 1) * R))
+            for size in _tile_sizes(min(R, max_rows(isa))):
+                with loop(0, let((end - head.v) // size)):
+                    h = let(head.v)
+                    attend(shape, isa, at, Rows(size, let(h * D), D, let(h * Dv), Dv, g, pos, 0, pos))
+                    head.set(h + size)
+
+    return _kernel("attention_decode", shape, ("pos",), "query head", emit)
+
+
+def chunk(
+    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
+) -> Kernel:
+    """Rows of a chunk, causal -> o: f32[m][H*Dv]; parameters m, pos, qkv, kc, vc, ks, vs, scratch, o.
+
+    Unit: `head * ceil(m / 16) + block of 16 rows`. Row i is at position pos + i and sees `pos+i-left..pos+i`; keys and
+    values of the whole chunk are already in the caches. Rows m.. of the last block get arbitrary values. Otherwise as
+    `decode`, whose results it equals bit for bit.
+    """
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap))
+
+    def emit(isa: Isa, lo: Expr, hi: Expr, m: Expr, pos: Expr, *memories: Memory) -> None:
+        at, size, blocks = Buffers(*memories), max_rows(isa), let((m + 15) >> 4)
+        with loop(lo, hi) as unit:
+            head = let(unit // blocks)
+            row = let((unit - head * blocks) * 16)
+            with loop(0, (minimum(m - row, i32(16)) + (size - 1)) // size) as t:
+                i = let(row + t * size)
+                q, o = let(i * ld + head * D), let((i * H + head) * Dv)
+                group = let(head // shape.group)
+                attend(shape, isa, at, Rows(size, q, ld, o, H * Dv, group, let(pos + i), 1, let(pos + m - 1)))
+
+    return _kernel("attention_chunk", shape, ("m", "pos"), "query head x block of 16 rows", emit)
+
+
+def scratch_bytes(context: int) -> int:
+    """Private memory that a thread needs for either kernel."""
+    return MAX_ROWS * (context + 16) * 4
+
+
+def reference(
+    q: np.ndarray, keys: np.ndarray, values: np.ndarray, pos: int, left: int = -1, softcap: float = 0.0
+) -> np.ndarray:
+    """Rows q [m][H][D] at pos.. over keys [HK][context][D], values [HK][context][Dv] -> [m][H][Dv], all float64."""
+    out = np.zeros((len(q), q.shape[1], values.shape[-1]))
+    group = q.shape[1] // len(keys)
+    for i, row in enumerate(np.asarray(q, np.float64)):
+        seen = slice(max(0, pos + i - left) if left >= 0 else 0, pos + i + 1)
+        for h, query in enumerate(row):
+            s = keys[h // group, seen] @ query / LOG2E
+            s = softcap * np.tanh(s / softcap) if softcap else s
+            p = np.exp(s - s.max())
+            out[i, h] = (p / p.sum()) @ values[h // group, seen]
+    return out
+
+
+def _tile_sizes(largest: int) -> list[int]:
+    """Heads taken at once: the whole group where it fits, then powers of two for what is left of a split group."""
+    return [largest, *(1 << k for k in range(largest.bit_length() - 1, -1, -1) if 1 << k < largest)]
+
+
+def _kernel(
+    family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]
+) -> Kernel:
+    name = symbol(
+        family, shape.H, shape.HK, shape.D, shape.Dv, shape.ld, shape.kv, shape.context, shape.left, shape.softcap
+    )
+
+    def build(isa: Isa) -> Any:
+        types = {p: shape.cache.dtype if p in ("kc", "vc") else "float32" for p in _POINTERS}
+        return function(name, isa, scalars, types, lambda *args: emit(isa, *args))
+
+    values = (Param(s, "value") for s in scalars)
+    return Kernel(name, (*values, *(Param(p, a) for p, a in zip(_POINTERS, _ACCESS, strict=True))), build, unit)
