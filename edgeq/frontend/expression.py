@@ -1,0 +1,132 @@
+"""Weight expressions: small graphs over weights that packing evaluates, by rows where it can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx
+
+from edgeq.errors import VerifyError
+from edgeq.frontend.match import base
+
+if TYPE_CHECKING:
+    from edgeq.frontend.weights import Weights
+
+OPS = {
+    "t", "transpose", "permute", "slice", "index_select", "cat", "reshape", "mul", "add", "sub", "neg", "to", "select",
+}
+
+
+def is_weight(node: Any) -> bool:
+    """Whether a node depends on weights and computed buffers only, through ops that an expression may hold."""
+    if not isinstance(node, fx.Node):
+        return False
+    if node.op == "get_attr":
+        return True
+    inputs = node.all_input_nodes
+    return base(node) in OPS and bool(inputs) and all(is_weight(i) for i in inputs)
+
+
+def evaluate(node: fx.Node, weights: Weights, rows: slice | None = None) -> Tensor:
+    """The float32 value (`[rows, ...]`) of a weight expression; integer buffers keep their type.
+
+    rows: a range of the first axis. It is pushed down to the weights through get_attr, slice, index_select and cat
+    along that axis, so that only those rows are read; below any other op the whole operand is evaluated.
+
+    Raises:
+        VerifyError: the node is no weight expression.
+    """
+    if not is_weight(node):
+        raise VerifyError(f"{node.name} ({node.target}) is not an expression over weights")
+    if rows is not None:
+        rows = slice(*rows.indices(int(node.meta["val"].shape[0])))
+        if rows.step != 1:
+            raise VerifyError("rows of a weight expression are read one after the other: the step must be 1")
+    return _evaluate(node, weights, rows)
+
+
+def _evaluate(node: fx.Node, weights: Weights, rows: slice | None) -> Tensor:
+    if node.op == "get_attr":
+        return _leaf(node, weights, rows)
+    by_rows = ROW_RULES.get(base(node) or "")
+    if rows is not None and by_rows is not None:
+        found = by_rows(node, weights, rows)
+        if found is not None:
+            return found
+    whole = _apply(node, weights)
+    return whole if rows is None else whole[rows]
+
+
+def _leaf(node: fx.Node, weights: Weights, rows: slice | None) -> Tensor:
+    buffer = _buffer(node)
+    if buffer is None:
+        return weights.read(str(node.target), rows)
+    buffer = buffer.float() if buffer.is_floating_point() else buffer
+    return buffer if rows is None else buffer[rows]
+
+
+def _buffer(node: fx.Node) -> Tensor | None:
+    """The real tensor that the graph itself holds under this name, None for weights (which are meta tensors)."""
+    found: Any = node.graph.owning_module
+    for name in str(node.target).split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, Tensor) and found.device.type != "meta" else None
+
+
+def _apply(node: fx.Node, weights: Weights) -> Tensor:
+    """The op on its whole operands."""
+
+    def operand(x: fx.Node) -> Tensor:
+        return _evaluate(x, weights, None)
+
+    args, kwargs = fx.map_arg(node.args, operand), fx.map_arg(node.kwargs, operand)
+    with torch.no_grad():
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _slice_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    x, axis, start, stop, step = (*node.args, *(0, 0, None, None, 1)[len(node.args) :])
+    size = int(x.meta["val"].shape[0])
+    begin, _, step = slice(start, stop, step).indices(size)
+    if axis != 0 or step != 1:
+        return None
+    return _evaluate(x, weights, slice(begin + rows.start, begin + rows.stop))
+
+
+def _index_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    x, axis, index = node.args
+    if axis != 0:
+        return None
+    wanted = _evaluate(index, weights, rows)
+    low, high = int(wanted.min()), int(wanted.max()) + 1
+    return _evaluate(x, weights, slice(low, high)).index_select(0, wanted - low)
+
+
+def _cat_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    if len(node.args) > 1 and node.args[1] != 0:
+        return None
+    parts, at = [], 0
+    for x in node.args[0]:
+        size = int(x.meta["val"].shape[0])
+        low, high = max(rows.start - at, 0), min(rows.stop - at, size)
+        if low < high:
+            parts.append(_evaluate(x, weights, slice(low, high)))
+        at += size
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _elementwise_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """Operands of the result's full shape are read by rows, numbers stay; broadcasting along axis 0 is left whole."""
+    size = tuple(node.meta["val"].shape)
+    if any(tuple(x.meta["val"].shape) != size for x in node.all_input_nodes):
+        return None
+    args = fx.map_arg(node.args, lambda x: _evaluate(x, weights, rows))
+    return node.target(*args, **node.kwargs)  # type: ignore[operator]
+
+
+ROW_RULES = {
+    "slice": _slice_rows, "index_select": _index_rows, "cat": _cat_rows,
+    "mul": _elementwise_rows, "add": _elementwise_rows, "sub": _elementwise_rows, "neg": _elementwise_rows,
+    "to": _elementwise_rows,
+}

@@ -1,0 +1,106 @@
+"""A folder in Hugging Face layout (config.json, safetensors, tokenizer files), local or from the hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from edgeq.errors import ModelError, UnsupportedError
+from edgeq.frontend.safetensors_file import SafetensorsWeights
+from edgeq.frontend.skeleton import build_skeleton
+from edgeq.frontend.tokenizer import folder_assets
+from edgeq.frontend.weights import NamedWeights, bind
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+NEEDED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "LICENSE*", "LICENCE*", "NOTICE*"]
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def hub_snapshot(model: str, revision: str | None) -> Path:
+    """Download (or find in the cache) a hub model; HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
+
+    Raises:
+        ModelError: no such model, no access, or no network.
+    """
+    if not HUB_ID.fullmatch(model) or model.startswith("."):
+        raise ModelError(f"{model} does not exist: give a folder, a .gguf file, a hub id or demo:smollm2-135m")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=NEEDED))
+    except Exception as error:  # network, access and cache faults have no common base
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = f"{model} is no local folder, and the Hugging Face hub does not give it: {reason}"
+        raise ModelError(message) from error
+
+
+def open_folder(folder: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
+    """Config, weights and assets of a folder; see `open_model` for what is raised."""
+    config = read_config(folder)
+    weights = NamedWeights(SafetensorsWeights(checkpoint_files(folder)))
+    bind(weights, build_skeleton(config), str(folder))
+    return config, weights, folder_assets(folder)
+
+
+def read_config(folder: Path) -> Any:
+    """The transformers config from config.json alone; code that comes with a checkpoint is never run."""
+    path = folder / "config.json"
+    raw = _read_json(path, "give a folder in Hugging Face layout")
+    if "model_type" not in raw:
+        raise ModelError(f"{path} names no model_type")
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if raw["model_type"] not in CONFIG_MAPPING:
+        raise UnsupportedError(f"{path}: no model type {raw['model_type']!r} in transformers; remote code is never run")
+    try:
+        return AutoConfig.for_model(**raw)
+    except Exception as error:
+        raise ModelError(f"{path} is not a config of model type {raw['model_type']!r}: {error}") from error
+
+
+def _read_json(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing: {advice}") from error
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} is no JSON object")
+    return found
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, all of them there.
+
+    Raises:
+        ModelError: no checkpoint, pickle only, or shards that the index lists and the folder lacks.
+    """
+    if (folder / INDEX).exists():
+        return _shards(folder)
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
+    if any(folder.glob("pytorch_model*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise ModelError(
+            f"{folder} holds a pickle checkpoint only, which can run code when it is read; "
+            "save it as safetensors first (model.save_pretrained does)"
+        )
+    found = sorted(folder.glob("*.safetensors"))
+    if found:
+        raise ModelError(f"{folder} holds {found[0].name} but neither {SINGLE} nor {INDEX}: download it again")
+    raise ModelError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX}")
+
+
+def _shards(folder: Path) -> list[Path]:
+    table = _read_json(folder / INDEX, "download the checkpoint again").get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ModelError(f"{folder / INDEX} has no weight_map")
+    names = sorted({str(name) for name in table.values()})
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        listed = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        raise ModelError(f"{folder} is half downloaded: {len(missing)} of {len(names)} shards are missing ({listed})")
+    return [folder / name for name in names]

@@ -1,0 +1,41 @@
+"""Matrix products with weights, however written -> aten.linear with a weight `[N, K]`."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+from edgeq.frontend.expression import is_weight
+from edgeq.frontend.match import base, match, rank, same_dims, shape
+from edgeq.frontend.rewrite import call, replace
+
+aten = torch.ops.aten
+
+
+def raise_conv1d(node: fx.Node) -> bool:
+    """reshape(addmm(b, reshape(x, [-1, K]), w), [..., N]) (GPT-2's Conv1D) -> linear(x, t(w), b)"""
+    found = match(("reshape", ("addmm", "b", ("reshape", "x", "s"), "w"), "o"), node)
+    if not found or not is_weight(found["w"]) or not same_dims(shape(found["x"])[:-1], shape(node)[:-1]):
+        return False
+    weight = call(node, aten.t.default, found["w"])
+    return replace(node, call(node, aten.linear.default, found["x"], weight, found["b"]))
+
+
+def raise_matmul(node: fx.Node) -> bool:
+    """matmul(x, w) with a weight -> linear(x, t(w))"""
+    if base(node) != "matmul" or not is_weight(node.args[1]) or rank(node.args[1]) != 2 or is_weight(node.args[0]):
+        return False
+    x, w = node.args
+    weight = w.args[0] if base(w) == "t" else call(node, aten.t.default, w)
+    return replace(node, call(node, aten.linear.default, x, weight))
+
+
+def raise_bias(node: fx.Node) -> bool:
+    """linear(x, w) + b -> linear(x, w, b)"""
+    found = match(("add", ("linear", "x", "w"), "b"), node)
+    if not found or not is_weight(found["b"]) or rank(found["b"]) != 1:
+        return False
+    linear = next(a for a in node.args if base(a) == "linear")
+    if len(linear.args) != 2 or len(linear.users) != 1:
+        return False
+    return replace(node, call(node, aten.linear.default, found["x"], found["w"], found["b"]))

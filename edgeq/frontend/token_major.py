@@ -1,0 +1,146 @@
+"""Layout: what stands between flat `[B, S, N]` tensors is followed on indices and vanishes.
+
+A chain of layout ops that starts and ends at a flat tensor either keeps every feature in place (it is dropped), or
+picks features of its own token. Then, over a linear, it is a linear over those rows of the weight (packed q, k, v and
+gate, up); over anything else, a slice of the last axis where the features are adjacent. What else stays is reported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from edgeq.frontend.export import set_tensor
+from edgeq.frontend.expression import is_weight
+from edgeq.frontend.heads import as_flat, from_flat, heads_of
+from edgeq.frontend.match import base, rank, shape
+from edgeq.frontend.rewrite import call, replace, sweep
+
+aten, eq = torch.ops.aten, torch.ops.edgeq
+LAYOUT = {
+    "reshape", "transpose", "permute", "slice", "split", "split_with_sizes", "chunk", "unbind", "getitem", "select",
+    "squeeze", "unsqueeze", "expand", "index", "movedim",
+}
+LENGTH = 5  # any small number of tokens shows where features go
+
+
+def flatten_norm(node: fx.Node) -> bool:
+    """rms_norm over the last axis of a tensor with heads -> over each head's slice of the flat tensor."""
+    if node.target is not eq.rms_norm.default or heads_of(node) is None or node.kwargs.get("heads", 1) != 1:
+        return False
+    heads = heads_of(node)
+    options = {**node.kwargs, "heads": heads.heads}
+    flat = call(node, eq.rms_norm.default, as_flat(node, node.args[0], heads), *node.args[1:], **options)
+    return replace(node, from_flat(node, flat, heads))
+
+
+def resolve_layout(gm: fx.GraphModule) -> int:
+    """Remove layout chains between flat tensors; returns how many arguments were rewired."""
+    changed = 0
+    for node in list(gm.graph.nodes):
+        if base(node) in LAYOUT or node.op not in ("call_function", "output"):
+            continue
+        for x in node.all_input_nodes:
+            new = _resolve(gm, x) if base(x) in LAYOUT and _is_flat(x) and not is_weight(x) else None
+            if new is not None and new is not x:
+                node.replace_input_with(x, new)
+                changed += 1
+    sweep(gm)
+    return changed
+
+
+def _is_flat(x: fx.Node) -> bool:
+    return rank(x) == 3 and isinstance(shape(x)[1], torch.SymInt) and isinstance(shape(x)[2], int)
+
+
+def _resolve(gm: fx.GraphModule, x: fx.Node) -> fx.Node | None:
+    """The chain that ends at flat x, without layout ops; None when it moves more than features within a token."""
+    chain = [x]
+    while base(chain[-1]) in LAYOUT:
+        chain.append(chain[-1].args[0])
+    root = chain.pop()
+    if not _is_flat(root):
+        return None
+    features = _features(gm, root, chain[::-1])
+    if features is None:
+        return None
+    width = int(shape(root)[2])
+    if torch.equal(features, torch.arange(width)):
+        return root
+    if base(root) == "linear" and is_weight(root.args[1]):
+        return _linear_rows(gm, root, x, features)
+    adjacent = torch.equal(features, torch.arange(len(features)) + features[0])
+    if not adjacent or _is_last_slice(x, root):
+        return None
+    first = int(features[0])
+    return call(x, aten.slice.Tensor, root, 2, first, first + len(features))
+
+
+def _is_last_slice(x: fx.Node, root: fx.Node) -> bool:
+    return base(x) == "slice" and x.args[0] is root and x.args[1] in (2, -1)
+
+
+def _features(gm: fx.GraphModule, root: fx.Node, chain: list[fx.Node]) -> Tensor | None:
+    """i64 `[M]`: the feature of root that each feature of the chain's end is; None if tokens get mixed."""
+    width = int(shape(root)[2])
+    env: dict[fx.Node, Any] = {root: torch.arange(LENGTH * width).reshape(1, LENGTH, width)}
+    for node in chain:
+        args = fx.map_arg(node.args, lambda n: env[n] if n in env else concrete(gm, n))
+        try:
+            env[node] = node.target(*args, **node.kwargs)  # type: ignore[operator]
+        except (RuntimeError, TypeError, IndexError):
+            return None
+    end = env[chain[-1]]
+    if end.dim() != 3 or end.shape[:2] != (1, LENGTH):
+        return None
+    token, feature = end[0] // width, end[0] % width
+    kept = (token == torch.arange(LENGTH)[:, None]).all() and (feature == feature[:1]).all()
+    return feature[0].clone() if bool(kept) else None
+
+
+def concrete(gm: fx.GraphModule, node: fx.Node) -> Any:
+    """The value of a size or constant when the sequence has LENGTH tokens."""
+    v = node.meta.get("val")
+    if isinstance(v, torch.SymInt):
+        expression = v.node.expr
+        return int(expression.subs(dict.fromkeys(expression.free_symbols, LENGTH)))
+    if node.op == "get_attr":
+        return _attribute(gm, str(node.target))
+    return v
+
+
+def _attribute(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name)
+    return root
+
+
+def _linear_rows(gm: fx.GraphModule, linear: fx.Node, x: fx.Node, features: Tensor) -> fx.Node:
+    """linear over the rows `features` of its weight and bias."""
+    operands = [a for a in linear.args[1:] if a is not None]
+    adjacent = torch.equal(features, torch.arange(len(features)) + features[0])
+    if adjacent:
+        first = int(features[0])
+        parts = [call(x, aten.slice.Tensor, w, 0, first, first + len(features)) for w in operands]
+    else:
+        index = _index(gm, x, features)
+        parts = [call(x, aten.index_select.default, w, 0, index) for w in operands]
+    new = call(x, aten.linear.default, linear.args[0], *parts)
+    new.meta["hf"] = linear.meta["hf"]
+    return new
+
+
+def _index(gm: fx.GraphModule, x: fx.Node, features: Tensor) -> fx.Node:
+    """A get_attr node holding the row numbers; equal ones share a buffer."""
+    for name, tensor in gm.named_buffers():
+        if name.startswith("rows_") and torch.equal(tensor, features):
+            break
+    else:
+        name = f"rows_{sum(n.startswith('rows_') for n, _ in gm.named_buffers())}"
+        set_tensor(gm, name, features)
+    with x.graph.inserting_before(x):
+        node = x.graph.get_attr(name)
+    node.meta.update(val=x.meta["val"].fake_mode.from_tensor(features), hf="")
+    return node

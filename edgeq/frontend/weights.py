@@ -1,0 +1,106 @@
+"""Weights by Hugging Face tensor name, read lazily, always handed out as float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from edgeq.errors import ModelError
+from edgeq.frontend.expression import evaluate
+
+__all__ = ["NamedWeights", "Weights", "evaluate"]
+
+
+class Weights(Protocol):
+    """Named tensors in a checkpoint; nothing is in memory until `read`."""
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape, from the header alone."""
+
+    def dtype(self, name: str) -> str:
+        """How it is stored: a safetensors dtype (`BF16`) or a GGUF type (`Q4_1`)."""
+
+    def read(self, name: str, rows: slice | None = None) -> Tensor:
+        """The tensor, or a range of its first axis; floating point as float32."""
+
+
+class NamedWeights:
+    """A checkpoint under the names that the model uses.
+
+    aliases: model name -> stored name, where they differ (tied tensors, a missing or additional base prefix).
+    """
+
+    def __init__(self, stored: Weights, aliases: dict[str, str] | None = None) -> None:
+        self.stored = stored
+        self.aliases = dict(aliases or {})
+        self._known = set(stored.names())
+
+    def names(self) -> list[str]:
+        """Stored names, then aliases."""
+        return [*self.stored.names(), *(a for a in self.aliases if a not in self._known)]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape, from the header alone."""
+        return self.stored.shape(self._stored_name(name))
+
+    def dtype(self, name: str) -> str:
+        """How it is stored."""
+        return self.stored.dtype(self._stored_name(name))
+
+    def read(self, name: str, rows: slice | None = None) -> Tensor:
+        """The tensor, or a range of its first axis; floating point as float32."""
+        return self.stored.read(self._stored_name(name), rows)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known or name in self.aliases
+
+    def _stored_name(self, name: str) -> str:
+        found = self.aliases.get(name, name)
+        if found not in self._known:
+            raise ModelError(f"the checkpoint has no tensor {name!r}")
+        return found
+
+
+def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
+    """Find every parameter of `model` in the checkpoint, filling `weights.aliases`; all faults in one message.
+
+    Raises:
+        ModelError: tensors that are missing or have another shape than the model's.
+    """
+    groups: dict[int, list[str]] = {}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, parameter in parameters.items():
+        groups.setdefault(id(parameter), []).append(name)
+    prefix = getattr(model, "base_model_prefix", "")
+    problems = []
+    for names in groups.values():
+        found = next((s for n in names for s in _spellings(n, prefix) if s in weights._known), None)
+        want = tuple(parameters[names[0]].shape)
+        if found is None:
+            problems.append(f"{names[0]} is missing")
+        elif weights.stored.shape(found) != want:
+            problems.append(f"{found} has shape {list(weights.stored.shape(found))}, the model needs {list(want)}")
+        else:
+            weights.aliases.update({n: found for n in names if n != found})
+    if problems:
+        raise ModelError(f"{where} does not hold the weights of {type(model).__name__}: {_first(problems)}")
+
+
+def _spellings(name: str, prefix: str) -> Iterable[str]:
+    """A checkpoint of the bare base model lacks the base prefix; some have it where the model does not."""
+    yield name
+    if prefix and name.startswith(prefix + "."):
+        yield name[len(prefix) + 1 :]
+    elif prefix:
+        yield f"{prefix}.{name}"
+
+
+def _first(problems: list[str], most: int = 6) -> str:
+    rest = f"; and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + rest
