@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from edgeq.errors import UnsupportedError
+from edgeq.frontend.weights import evaluate
 from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
@@ -130,7 +131,7 @@ def lower_attention(scope: Scope, site: Site, qkv: View) -> None:
     shape = (site.heads, site.kv_heads, site.dim, site.value_dim, qkv.ld)
     options = (a["kv"], scope.context, int(a["left"]), float(a["softcap"]))
     make = attention_kernels.decode if one else attention_kernels.chunk
-    size = attention_kernels.scratch_bytes(make, *shape, *options)
+    size = attention_kernels.scratch_bytes(scope.context)
     scratch = scope.buffer("scores", size, 1, private=True)
     split = Split("units", site.heads) if one else Split("head_blocks", site.heads)
     head = (POS,) if one else (M, POS)
@@ -153,19 +154,11 @@ def _tables(scope: Scope, site: Site) -> tuple[Arg, Arg, int]:
     if rotation is None:
         return NULL, NULL, 0
     node, scale = rotation
-    inv_freq = _attribute(node).detach().to(torch.float32)
+    inv_freq = evaluate(node, scope.table.weights).detach()
     angles = torch.arange(scope.context, dtype=torch.float32)[:, None] * inv_freq[None]
     tables = [np.ascontiguousarray((f(angles) * scale).numpy()) for f in (torch.cos, torch.sin)]
     cos, sin = (Weight(scope.table.constant(f"rope.{n}", t)) for n, t in zip(("cos", "sin"), tables, strict=True))
     return cos, sin, 2 * inv_freq.numel()
-
-
-def _attribute(node: fx.Node) -> torch.Tensor:
-    value: object = node.graph.owning_module
-    for part in str(node.target).split("."):
-        value = getattr(value, part)
-    assert isinstance(value, torch.Tensor)
-    return value
 
 
 def _caches(scope: Scope, site: Site) -> tuple[Arg, ...]:

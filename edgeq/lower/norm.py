@@ -46,6 +46,8 @@ def _describe(scope: Scope, node: fx.Node) -> Norm:
 
 
 def _compute(scope: Scope, node: fx.Node, norm: Norm) -> View:
-    kernel = norm_kernels.norm(width(node), norm.kind, norm.eps, norm.offset, attrs(node).get("heads", 1))
+    heads, given = attrs(node).get("heads", 1), (norm.weight is not None, norm.bias is not None)
+    assert norm.kind is not None
+    kernel = norm_kernels.norm(width(node), norm.kind, norm.eps, norm.offset, heads, *given)
     weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))
     return scope.row_call(kernel, (norm.view, *weights), node, width(node), norm.view.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -17,25 +18,32 @@ from edgeq.quant.pack import pack
 from edgeq.quant.quantizer import quantize
 
 TILE = 16
+STORED_BYTES = {"F32": 4.0, "BF16": 2.0, "F16": 2.0, "Q4_0": 18 / 32, "Q4_1": 20 / 32, "Q8_0": 34 / 32}  # a weight
 CHUNK_ROWS = 4096  # rows quantized at a time: bounds memory, large enough to keep numpy busy
 Chunks = Callable[[], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the file: `chunks()` streams its bytes; `source` says which weights it is made of."""
+    """One tensor of the file: `chunks()` streams its bytes.
+
+    `shape` is the file's, `logical` the model's before padding and packing; `sources` are the Hugging Face tensors that
+    it is made of and `source_bytes` what they take in the checkpoint.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    source: str
-    format: str
     chunks: Chunks
+    format: str
+    logical: tuple[int, ...]
+    sources: tuple[str, ...] = ()
+    source_bytes: int = 0
 
     @property
     def bytes(self) -> int:
         """Size in the file."""
-        return int(np.prod(self.shape)) * {"U8": 1, "F32": 4}[self.dtype]
+        return prod(self.shape) * {"U8": 1, "F32": 4}[self.dtype]
 
 
 def padded(n: int) -> int:
@@ -84,17 +92,25 @@ class WeightTable:
         if key not in self._by_key:
             self._by_key[key] = self._unique(name)
             unique = self._by_key[key]
-            self.tensors[unique] = Tensor(unique, "F32", values.shape, "", "f32", lambda: iter([values]))
+            self.tensors[unique] = Tensor(unique, "F32", values.shape, lambda: iter([values]), "f32", values.shape)
         return self._by_key[key]
 
     def _add(self, node: fx.Node, fmt: str, layout: str, dtype: str, shape: tuple[int, ...], chunks: Chunks) -> str:
-        source = expression(node)
-        key = f"{layout}:{source}"
+        key = f"{layout}:{expression(node)}"
         if key not in self._by_key:
             name = self._unique(_short_name(node))
             self._by_key[key] = name
-            self.tensors[name] = Tensor(name, dtype, shape, source, fmt, chunks)
+            logical = tuple(int(d) for d in node.meta["val"].shape)
+            sources = tuple(dict.fromkeys(str(leaf.target) for leaf in _leaves(node)))
+            before = prod(logical) * self._bytes_per_weight(sources)
+            self.tensors[name] = Tensor(name, dtype, shape, chunks, fmt, logical, sources, int(before))
         return self._by_key[key]
+
+    def _bytes_per_weight(self, sources: tuple[str, ...]) -> float:
+        """Of the checkpoint's storage type; 4 for buffers that the model computes."""
+        known = set(self.weights.names())
+        dtypes = [self.weights.dtype(name) for name in sources if name in known]
+        return STORED_BYTES.get(dtypes[0], 4.0) if dtypes else 4.0
 
     def _unique(self, name: str) -> str:
         taken = sum(t == name or t.startswith(name + "#") for t in self.tensors)

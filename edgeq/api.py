@@ -1,0 +1,85 @@
+"""The verbs of the command line, from Python: `compile` makes an artifact, `load` opens one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeq.artifact.folder import artifact_folder, check_output
+from edgeq.runtime.artifact import Artifact
+
+if TYPE_CHECKING:
+    from edgeq.compiler import Options
+
+__all__ = ["Artifact", "compile", "load"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def compile(
+    model: str,
+    target: str = "native",
+    bits: str = "w4a8",
+    output: str | Path = "edgeq-out",
+    context: int = 2048,
+    chunk: int = 256,
+    overwrite: bool = False,
+    revision: str | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
+
+    Args:
+        model: a folder with safetensors, a hub id, a GGUF file, or `demo:smollm2-135m`.
+        target: a name of `edgeq targets`.
+        bits: the bits grammar, `w4a8g128kv8`; see docs/bits.md.
+        output: folder to make; it appears whole or not at all.
+        context: most tokens (prompt and answer) that the artifact can hold; lowered to what the model was trained for.
+        chunk: rows of one prefill chunk.
+        overwrite: replace `output` when it is an artifact.
+        revision: of a hub id.
+        progress: called with (stage, done, total), total 0 when unknown.
+
+    Returns:
+        The artifact, not yet loaded: nothing runs before its first use.
+
+    Raises:
+        EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind.
+    """
+    options = _options(model, target, bits, context, chunk, revision)
+    check_output(Path(output), overwrite)
+    from edgeq.compiler import compile_into
+
+    with artifact_folder(Path(output), overwrite) as folder:
+        compile_into(folder, options, progress or (lambda stage, done, total: None))
+    return Artifact(Path(output))
+
+
+def _options(model: str, target: str, bits: str, context: int, chunk: int, revision: str | None) -> Options:
+    """Everything that can be refused without reading the model is refused here."""
+    from edgeq.compiler import Options
+    from edgeq.errors import UsageError
+    from edgeq.quant.bits import Bits
+    from edgeq.targets import find
+
+    for name, value in (("context", context), ("chunk", chunk)):
+        if value < 1:
+            raise UsageError(f"--{name} {value}: give at least 1")
+    return Options(model, find(target), Bits.parse(bits), context, chunk, revision)
+
+
+def load(path: str | Path, threads: int = 0, variant: str | None = None) -> Artifact:
+    """Open an artifact and check it.
+
+    Args:
+        path: the folder.
+        threads: 0 is one for each core this process may use.
+        variant: instruction-set variant to force; None is the best that this CPU runs.
+
+    Raises:
+        ArtifactError: damaged, incomplete, or of a newer schema. TargetError: made for another CPU.
+    """
+    artifact = Artifact(Path(path), threads, variant)
+    artifact.session  # noqa: B018  (opens it now, so that errors come here)
+    return artifact

@@ -1,0 +1,106 @@
+"""The road from a model to an artifact: frontend, passes, lowering, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import fx
+
+from edgeq import __version__
+from edgeq.artifact import manifest as manifests
+from edgeq.artifact.verify import hash_folder
+from edgeq.errors import OutputError, UsageError
+from edgeq.frontend.graph import load_graph
+from edgeq.frontend.source import Source, open_model
+from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
+from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
+from edgeq.lower.lowering import lower
+from edgeq.passes.pass_ import Context, Report
+from edgeq.passes.pipeline import parse_pipeline
+from edgeq.quant.bits import Bits
+from edgeq.targets import Target
+
+Progress = Callable[[str, int, int], None]
+POSITIONS = 16  # the caches hold whole vectors of positions
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk."""
+
+    model: str
+    target: Target
+    bits: Bits
+    context: int
+    chunk: int
+    revision: str | None = None
+
+
+def compile_into(folder: Path, options: Options, progress: Progress) -> None:
+    """Write every file of the artifact into an empty folder."""
+    progress("read the model's config", 0, 0)
+    source = open_model(options.model, options.revision)
+    context = resolved_context(options.context, source.config)
+    progress("export the graph", 0, 0)
+    gm = load_graph(source)
+    reports = run_passes(gm, options.bits, context, source)
+    plan, table = lower(gm, source.weights, context, min(options.chunk, context))
+    info, weights_hash = write_weights(table, folder, progress)
+    write_library(plan, options.target, info, source.name, folder, progress)
+    write_assets(source, folder)
+    progress("write edgeq.json", 0, 0)
+    manifest = manifests.Manifest(
+        edgeq=__version__,
+        model=source.name,
+        target=options.target.name,
+        bits=str(options.bits),
+        files=hash_folder(folder, {WEIGHTS: weights_hash}),
+        tensors=stored_tensors(table, info),
+        source=_describe_source(source),
+        passes=[r.name for r in reports],
+        entries=[describe_entry(e) for e in plan.entries],
+        kernels=[describe_kernel(k) for k in plan.kernels().values()],
+        variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
+        memory=describe_memory(plan, info.file_bytes, min(options.chunk, context)),
+        declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
+    )
+    manifests.write(manifest, folder)
+
+
+def resolved_context(wanted: int, config: Any) -> int:
+    """Tokens that the artifact holds: as asked, at most what the model was made for, in whole vectors of 16."""
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or wanted
+    context = min(wanted, int(most)) // POSITIONS * POSITIONS
+    if not context:
+        raise UsageError(f"--context {wanted}: give at least {POSITIONS} (the model takes up to {most} tokens)")
+    return context
+
+
+def pipeline(bits: Bits, context: int) -> str:
+    """The passes of a plain compile, as `edgeq opt -p` takes them."""
+    return f"add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
+
+
+def run_passes(gm: fx.GraphModule, bits: Bits, context: int, source: Source) -> list[Report]:
+    """Run the plain pipeline in place."""
+    shared = Context(weights=source.weights)
+    for step in parse_pipeline(pipeline(bits, context)):
+        step(gm, shared)
+    return shared.reports
+
+
+def write_assets(source: Source, folder: Path) -> None:
+    """Tokenizer, chat template, generation config, licence: as the model came with them."""
+    for name, data in source.assets.items():
+        try:
+            (folder / name).write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"{name}: {error.strerror}") from error
+
+
+def _describe_source(source: Source) -> dict[str, Any]:
+    architectures = getattr(source.config, "architectures", None) or [type(source.config).__name__]
+    return {"architecture": architectures[0], "model_type": source.config.model_type}
