@@ -12,7 +12,8 @@ from edgeq.ir.graph import inputs, insert, is_weight, op, output, run_fake, site
 from edgeq.passes.pass_ import Context, Pass, Report, Site, refuse
 
 ROW_WISE = frozenset(
-    [f"aten.{name}" for name in ("linear", "layer_norm", "add", "mul", "div", "tanh", "gelu", "silu", "relu", "slice")]
+    [f"aten.{name}" for name in ("linear", "layer_norm", "add", "sub", "mul", "div", "tanh", "gelu", "silu", "relu")]
+    + ["aten.slice"]
     + [f"edgeq.{name}" for name in ("rms_norm", "gated", "quick_gelu", "qlinear")]
 )
 

@@ -11,8 +11,9 @@ from torch._ops import OpOverload
 import edgeq.ir.ops  # noqa: F401  (registers the edgeq:: ops)
 
 WEIGHT_EXPRESSION_OPS = frozenset(
-    f"aten.{op}" for op in ("slice", "t", "index_select", "cat", "reshape", "mul", "add")
-)
+    f"aten.{name}"
+    for name in ("slice", "t", "transpose", "permute", "index_select", "select", "cat", "reshape", "mul", "add", "sub")
+) | {"aten.neg", "aten.to"}
 
 
 def op(node: object) -> str:

@@ -17,6 +17,7 @@ TABLE: dict[str, rules.Rule] = {
     "aten.embedding": rules.embedding,
     "aten.layer_norm": rules.layer_norm,
     "aten.add": rules.arithmetic,
+    "aten.sub": rules.arithmetic,
     "aten.mul": rules.arithmetic,
     "aten.div": rules.arithmetic,
     "aten.tanh": rules.unary,

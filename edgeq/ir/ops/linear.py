@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from edgeq.ir.ops.library import opaque
-from edgeq.ir.ops.matrix import prepare, quantize_tokens
+from edgeq.ir.ops.matrix import prepare
 
 
 def _linear_shape(x: Tensor, w: Tensor, bias: Tensor | None = None, *, weight: str, act: str) -> Tensor:
@@ -27,8 +28,5 @@ def _embedding_shape(ids: Tensor, w: Tensor, *, weight: str) -> Tensor:
 @opaque("qembedding(Tensor ids, Tensor w, *, str weight) -> Tensor", _embedding_shape)
 def qembedding(ids: Tensor, w: Tensor, *, weight: str) -> Tensor:
     """Rows `ids` of w `[N, K]` quantized as format `weight`, dequantized: `[..., K]`."""
-    rows = prepare(w[ids.reshape(-1)], weight, "a16").values
+    rows = prepare(w[ids.reshape(-1)], weight, "a16").rows(torch.arange(ids.numel()))
     return rows.reshape(*ids.shape, w.shape[1]).to(w.dtype)
-
-
-__all__ = ["qembedding", "qlinear", "quantize_tokens"]

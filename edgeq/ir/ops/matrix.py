@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
 
-FLOAT_FORMATS = {"f32": torch.float32, "f16": torch.float16}
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
 ABSMAX_FLOOR = 1e-20  # a row of zeros has codes 0 instead of 0/0
 
@@ -24,27 +24,43 @@ class FloatMatrix:
         """x f32 `[M, K]` -> f32 `[M, N]`."""
         return x.float() @ self.values.T
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """Rows `ids` `[...]` -> f32 `[..., K]`."""
+        return self.values[ids]
+
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """Whole numbers and a scale a group.
+    """Whole numbers and a scale a group, for int8 activations.
 
-    codes: less their zero point, `[KG, group, N]`, in a float type that holds group sums; scale: f32 `[KG, 1, N]`.
+    Attributes:
+        codes: less their zero points, int8 or int16 `[KG, group, N]`, the last group filled up with zeros.
+        scale: f32 `[KG, N]`.
+        columns: K.
+        exact: float type that holds a group's sum without rounding.
     """
 
     codes: Tensor
     scale: Tensor
+    columns: int
+    exact: torch.dtype
 
     def apply(self, x: Tensor) -> Tensor:
         """x f32 `[M, K]`, quantized per token -> f32 `[M, N]`: exact integer sums, then f32 over groups in order."""
         codes, token_scale = quantize_tokens(x)
         groups, size, outputs = self.codes.shape
-        codes = torch.nn.functional.pad(codes, (0, groups * size - codes.shape[1])).to(self.codes.dtype)
+        codes = pad(codes, (0, groups * size - self.columns)).to(self.exact)
         total = torch.zeros(len(codes), outputs)
         for group in range(groups):
-            exact = codes[:, group * size : (group + 1) * size] @ self.codes[group]
-            total += exact.float() * self.scale[group]
+            sums = codes[:, group * size : (group + 1) * size] @ self.codes[group].to(self.exact)
+            total.addcmul_(sums.float(), self.scale[group])
         return total * token_scale[:, None]
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Rows `ids` `[...]`, dequantized -> f32 `[..., K]`."""
+        flat = ids.reshape(-1)
+        values = self.codes[:, :, flat].float() * self.scale[:, None, flat]
+        return values.flatten(0, 1).T[:, : self.columns].reshape(*ids.shape, self.columns)
 
 
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,37 +75,33 @@ def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
     Raises:
         UsageError: an unknown format, or int8 activations on float weights.
     """
-    if act not in ("a8", "a16"):
-        raise UsageError(f"activations can be a8 or a16, not {act!r}")
-    if weight in FLOAT_FORMATS:
-        if act != "a16":
-            raise UsageError(f"weights kept as {weight} take activations a16, not {act}")
-        return FloatMatrix(w.to(FLOAT_FORMATS[weight]).float())
-    codes, scale, size = _codes(w.float(), weight)
-    if act == "a16":
-        groups = torch.arange(w.shape[1]) // size
-        return FloatMatrix(codes * scale[:, groups])
-    return _integer(codes, scale, size)
-
-
-def _codes(w: Tensor, weight: str) -> tuple[Tensor, Tensor, int]:
-    """(codes less zero point as whole f32 numbers `[N, K]`, scale f32 `[N, KG]`, group size)."""
     from edgeq.quant.format import WeightFormat
-    from edgeq.quant.quantizer import quantize
+    from edgeq.quant.quantizer import dequantize, quantize
 
     fmt = WeightFormat.parse(weight)
-    columns = w.shape[1]
-    codes, scale, zero = (None if t is None else torch.as_tensor(t).float() for t in quantize(w.numpy(), fmt))
-    size = fmt.group_size or columns
-    if zero is None:
-        return codes - fmt.zero_point, scale, size
-    return codes - zero[:, torch.arange(columns) // size], scale, size
+    if act not in ("a8", "a16"):
+        raise UsageError(f"activations can be a8 or a16, not {act!r}")
+    if fmt.is_float and act != "a16":
+        raise UsageError(f"weights kept as {weight} take activations a16, not {act}")
+    stored = quantize(w, fmt)
+    if act == "a16":
+        return FloatMatrix(torch.from_numpy(dequantize(*stored, fmt)))
+    codes, scale, zero = (None if part is None else torch.from_numpy(part) for part in stored)
+    zero = torch.tensor(fmt.zero_point) if zero is None else zero
+    return _integer(codes, scale.float(), zero, fmt.group_size or w.shape[1])
 
 
-def _integer(codes: Tensor, scale: Tensor, size: int) -> IntegerMatrix:
+def _integer(codes: Tensor, scale: Tensor, zero: Tensor, size: int) -> IntegerMatrix:
+    """codes u8 `[N, K]`, scale f32 `[N, KG]`, zero u8 `[N, KG]` or one number for all."""
+    outputs, columns = codes.shape
     groups = scale.shape[1]
-    padded = torch.nn.functional.pad(codes, (0, groups * size - codes.shape[1]))
-    largest = 127 * int(codes.abs().max()) * size
-    dtype = torch.float32 if largest < EXACT_FLOAT32 else torch.float64
-    grouped = padded.T.reshape(groups, size, len(codes)).to(dtype).contiguous()
-    return IntegerMatrix(grouped, scale.T[:, None].contiguous())
+    points = zero.to(torch.int16)
+    if zero.dim():
+        points = points.repeat_interleave(size, 1)[:, :columns]
+    signed = pad(codes.to(torch.int16) - points, (0, groups * size - columns))
+    low, high = int(signed.min()), int(signed.max())
+    largest = max(-low, high)
+    kept = signed.to(torch.int8) if low >= -128 and high <= 127 else signed
+    exact = torch.float32 if 127 * largest * size < EXACT_FLOAT32 else torch.float64
+    grouped = kept.T.reshape(groups, size, outputs).contiguous()
+    return IntegerMatrix(grouped, scale.T.contiguous(), columns, exact)

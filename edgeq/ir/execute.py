@@ -1,0 +1,152 @@
+"""The reference executor: a cached, quantized graph run in torch with the integer arithmetic of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, fx
+
+from edgeq.errors import ContextError, UsageError
+from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, value
+from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, prepare
+
+Observer = Callable[[fx.Node, Tensor], None]
+
+
+class Reads(Protocol):
+    """Named tensors of a checkpoint."""
+
+    def read(self, name: str) -> Tensor:
+        """The tensor, floating point as float32."""
+
+
+class Reference:
+    """Runs a decoder entry (after `add-cache` and `quantize`; sizes may be symbolic) over a growing text.
+
+    Weights are read when an op first needs them; a quantized one is kept as codes and scales, never as floats.
+
+    Args:
+        gm: the graph; `last_row` is skipped, so that every row's logits come out.
+        weights: where stored tensors are read by Hugging Face name.
+        rows: tokens that one walk over the graph takes at most.
+    """
+
+    def __init__(self, gm: fx.GraphModule, weights: Reads, rows: int = 256) -> None:
+        if not calls(gm, "edgeq.cached_attention"):
+            raise UsageError("the reference executor runs cached graphs: run the pass add-cache first")
+        self._gm, self._weights, self._rows = gm, weights, rows
+        self._matrices: dict[tuple[fx.Node, str, str], FloatMatrix | IntegerMatrix] = {}
+        self._stored: dict[fx.Node, Tensor] = {}
+        self._last_use = _last_uses(gm)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the text."""
+        caches = {name: node for name, node in inputs(self._gm).items() if "_cache_" in name}
+        self._caches = {name: torch.zeros([int(size) for size in value(node).shape]) for name, node in caches.items()}
+        self.context = min(cache.shape[2] for cache in self._caches.values())
+        self.position = 0
+
+    def forward(self, tokens: Sequence[int], observe: Observer | None = None) -> Tensor:
+        """Append tokens; logits f32 `[len(tokens), vocab]` of every one.
+
+        Args:
+            tokens: ids that continue the text so far.
+            observe: called with every computed node and its value, in order, once a walk.
+
+        Raises:
+            ContextError: more tokens than the caches hold.
+        """
+        if self.position + len(tokens) > self.context:
+            raise ContextError(f"{self.position + len(tokens)} tokens; the caches hold {self.context}")
+        parts = []
+        for first in range(0, len(tokens), self._rows):
+            part = list(tokens[first : first + self._rows])
+            parts.append(self._walk(part, observe))
+            self.position += len(part)
+        return torch.cat(parts)
+
+    def _walk(self, tokens: list[int], observe: Observer | None) -> Tensor:
+        ids = torch.tensor([tokens])
+        known: dict[fx.Node, Any] = {}
+        given = {
+            "input_ids": ids,
+            "position_ids": torch.arange(self.position, self.position + len(tokens))[None],
+            "start": torch.tensor([self.position]),
+            "n_valid": torch.tensor([len(tokens)]),
+            **self._caches,
+        }
+        with torch.no_grad():
+            for node in self._gm.graph.nodes:
+                if node.op == "output":
+                    return fx.map_arg(node.args[0], known.__getitem__)[0]
+                if is_weight(node):
+                    continue
+                known[node] = given[str(node.target)] if node.op == "placeholder" else self._call(node, known)
+                if observe is not None and node.op == "call_function":
+                    observe(node, known[node])
+                for used in self._last_use.get(node, ()):
+                    del known[used]
+        raise UsageError("the graph has no output")
+
+    def _call(self, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+        name = op(node)
+        if name == "edgeq.last_row":
+            return known[arguments(node)["x"]]
+        if name == "edgeq.qlinear":
+            return self._linear(node, known)
+        if name == "edgeq.qembedding":
+            given = arguments(node)
+            return self._matrix(given["w"], given["weight"], "a8").rows(known[given["ids"]])
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: known[n] if n in known else self._weight(n))
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _linear(self, node: fx.Node, known: dict[fx.Node, Any]) -> Tensor:
+        given = arguments(node)
+        x = known[given["x"]]
+        y = self._matrix(given["w"], given["weight"], given["act"]).apply(x.reshape(-1, x.shape[-1]))
+        y = y if given["bias"] is None else y + self._weight(given["bias"])
+        return y.reshape(*x.shape[:-1], -1)
+
+    def _matrix(self, node: fx.Node, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
+        """Prepared once; an embedding and a head that share a weight and a format share it prepared."""
+        act = "a16" if weight in ("f16", "f32") else act
+        key = (node, weight, act)
+        if key not in self._matrices:
+            self._matrices[key] = prepare(self._evaluate(node), weight, act)
+        return self._matrices[key]
+
+    def _weight(self, node: fx.Node) -> Tensor:
+        if node not in self._stored:
+            self._stored[node] = self._evaluate(node)
+        return self._stored[node]
+
+    def _evaluate(self, node: fx.Node) -> Tensor:
+        """The value of a weight expression, float32 (integers keep their type)."""
+        if node.op == "get_attr":
+            buffer = _held(self._gm, str(node.target))
+            return self._weights.read(str(node.target)) if buffer is None else buffer
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), self._evaluate)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _held(gm: fx.GraphModule, name: str) -> Tensor | None:
+    """A real tensor that the graph itself holds (computed tables), None for checkpoint weights."""
+    found: Any = gm
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, Tensor) and found.device.type != "meta" else None
+
+
+def _last_uses(gm: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
+    """Node -> activations that nothing needs after it."""
+    last: dict[fx.Node, fx.Node] = {}
+    for node in gm.graph.nodes:
+        last.update(dict.fromkeys(node.all_input_nodes, node))
+    ends: dict[fx.Node, list[fx.Node]] = {}
+    for used, user in last.items():
+        if used.op == "call_function" and not is_weight(used) and user.op != "output":
+            ends.setdefault(user, []).append(used)
+    return ends
