@@ -1,0 +1,116 @@
+"""What an artifact is, in words and tables, from its manifest (the dictionary in edgeq.json)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgeq.cli.table import megabytes, table
+
+Manifest = dict[str, Any]
+
+
+def summary(path: Path, manifest: Manifest) -> dict[str, Any]:
+    """The few facts that matter most; what `edgeq compile --json` prints, with its time."""
+    return {
+        "path": str(path),
+        "model": manifest["model"],
+        "target": manifest["target"],
+        "bits": manifest["bits"],
+        "context": manifest["memory"].get("context"),
+        "chunk": manifest["memory"].get("chunk"),
+        "variants": [variant["name"] for variant in manifest["variants"]],
+        "bits_per_weight": manifest["storage"][-1]["bits_per_weight"],
+        "files": {name: entry["bytes"] for name, entry in manifest["files"].items()},
+        "bytes": sum(entry["bytes"] for entry in manifest["files"].values()),
+    }
+
+
+def summary_text(facts: dict[str, Any]) -> str:
+    """`summary` for people."""
+    from edgeq.quant.bits import Bits
+
+    files = ", ".join(f"{name} {megabytes(size)}" for name, size in _largest(facts["files"]))
+    lines = {
+        "model": facts["model"],
+        "target": f"{facts['target']} ({', '.join(facts['variants'])})",
+        "bits": f"{facts['bits']}: {Bits.parse(facts['bits']).describe()}",
+        "stored": f"{facts['bits_per_weight']:.2f} bits a weight, scales and padding included",
+        "context": f"{facts['context']} tokens, prefill in chunks of {facts['chunk']}",
+        "files": f"{megabytes(facts['bytes'])}: {files}",
+        "path": facts["path"],
+    }
+    return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
+
+
+def _largest(files: dict[str, int], count: int = 3) -> list[tuple[str, int]]:
+    return sorted(files.items(), key=lambda item: -item[1])[:count]
+
+
+def storage_text(manifest: Manifest) -> str:
+    """Bytes by component, layers merged."""
+    rows = [
+        (c["name"], c["format"], c["tensors"], c["weights"], *map(megabytes, (c["bytes_before"], c["bytes"])),
+         f"{c['bits_per_weight']:.2f}")
+        for c in manifest["storage"]
+    ]  # fmt: skip
+    return table(("component", "format", "tensors", "weights", "before", "stored", "bits/weight"), rows)
+
+
+def layers_text(manifest: Manifest) -> str:
+    """Every tensor of the weights file, in the order decode reads it."""
+    rows = [
+        (t["name"], t["format"], "x".join(map(str, t["shape"])), t["bytes"], t["offset"]) for t in manifest["tensors"]
+    ]
+    return table(("tensor", "format", "shape", "bytes", "offset"), rows)
+
+
+def kernels_text(manifest: Manifest) -> str:
+    """Every kernel: how often each entry calls it, what it reads and computes."""
+    calls = {entry["name"]: Counter(_calls(entry)) for entry in manifest["entries"]}
+    header = ("kernel", "unit", *(f"{name} calls" for name in calls), "weight bytes", "multiply-adds a row")
+    rows = [
+        (k["name"], k["unit"], *(count[k["name"]] for count in calls.values()), k["weight_bytes"], k["ops"])
+        for k in manifest["kernels"]
+    ]
+    return table(header, rows)
+
+
+def _calls(entry: dict[str, Any]) -> list[str]:
+    return [name for region in entry["regions"] for name in region["kernels"]]
+
+
+def entries_text(manifest: Manifest) -> str:
+    """One line an entry."""
+    rows = [
+        (e["name"], e["max_rows"], len(e["regions"]), len(_calls(e)), megabytes(_total(e, "weight_bytes")),
+         f"{_total(e, 'ops') / 1e6:.1f} M")
+        for e in manifest["entries"]
+    ]  # fmt: skip
+    return table(("entry", "rows", "regions", "calls", "weights read", "multiply-adds a row"), rows)
+
+
+def _total(entry: dict[str, Any], key: str) -> int:
+    return sum(region[key] for region in entry["regions"])
+
+
+def variants_text(manifest: Manifest) -> str:
+    """Instruction-set variants in order of preference."""
+    return table(("variant", "needs"), [(v["name"], _words(v["needs"])) for v in manifest["variants"]])
+
+
+def _words(needs: str | list[str]) -> str:
+    return (needs if isinstance(needs, str) else " ".join(needs)) or "nothing"
+
+
+def memory_text(manifest: Manifest) -> str:
+    """Bytes by use; counts that are not bytes are left to the summary."""
+    uses = {name: size for name, size in manifest["memory"].items() if name not in ("context", "chunk")}
+    return table(("memory", "bytes", ""), [(name, size, megabytes(size)) for name, size in uses.items()])
+
+
+def declined_text(manifest: Manifest) -> str:
+    """What passes left alone, and why."""
+    rows = [(d["pass"], d["module"], d["reason"]) for d in manifest["declined"]]
+    return table(("pass", "module", "left alone because"), rows)

@@ -1,0 +1,51 @@
+"""`edgeq opt`: print or parse the IR, and run passes over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeq.cli import console
+from edgeq.cli.command import Command, json_option
+
+EXAMPLES = (
+    "edgeq opt demo:smollm2-135m -o build/smollm2.eqir",
+    "edgeq opt build/smollm2.eqir -p merge-qkv,merge-gate-up",
+    "edgeq opt - -p cse < build/smollm2.eqir",
+)
+
+
+@click.command("opt", cls=Command, examples=EXAMPLES, short_help="Print, parse and transform the IR.")
+@click.argument("source", metavar="FILE|MODEL")
+@click.option("-p", "--pipeline", default="", help="Passes, comma separated, options in braces: name{option=value}.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to stdout.")
+@json_option
+def command(source: str, pipeline: str, output: Path | None, as_json: bool) -> None:
+    """Read IR text from a FILE ("-": stdin) or import a MODEL, run passes, and print the IR."""
+    from edgeq.ir.opt import opt
+
+    result = opt(_text_or_model(source), pipeline)
+    if output is not None:
+        _write(output, result)
+        console.note(f"wrote {output}")
+    if as_json:
+        console.print_json({"pipeline": pipeline, "output": str(output) if output else None, "ir": result})
+    elif output is None:
+        click.echo(result)
+
+
+def _text_or_model(source: str) -> str:
+    if source == "-":
+        return click.get_text_stream("stdin").read()
+    path = Path(source)
+    return path.read_text(encoding="utf-8") if path.is_file() and path.suffix != ".gguf" else source
+
+
+def _write(path: Path, text: str) -> None:
+    from edgeq.errors import OutputError
+
+    try:
+        path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,128 @@
+"""`edgeq profile`: how fast an artifact is on this machine, and where its time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeq.cli import console
+from edgeq.cli.command import Command, json_option
+from edgeq.cli.progress import reporting
+from edgeq.cli.table import megabytes, table
+
+EXAMPLES = (
+    "edgeq profile build/smollm2",
+    "edgeq profile build/smollm2 --prefill 512,128 --decode 128 --threads 1",
+    "edgeq profile build/smollm2 --brief --json",
+)
+BRIEF_S, FULL_S = 2.0, 15.0
+
+
+@click.command("profile", cls=Command, examples=EXAMPLES, short_help="Time an artifact, and each op of it.")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--prefill", default="512,128", show_default=True, help="Prompt lengths to time, comma separated.")
+@click.option("--decode", default=128, show_default=True, type=click.IntRange(min=1), help="Tokens to decode.")
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1), help="Least runs of each.")
+@click.option("--brief", is_flag=True, help=f"{BRIEF_S:.0f} s a measurement (else {FULL_S:.0f}), stable or not.")
+@click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each.")
+@click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs.")
+@json_option
+def command(
+    artifact: Path,
+    prefill: str,
+    decode: int,
+    repeats: int,
+    brief: bool,
+    threads: int,
+    variant: str | None,
+    as_json: bool,
+) -> None:
+    """Time ARTIFACT: prefill, decode, first token, load, memory, and each op beside the machine's bandwidth.
+
+    Speeds are of the model alone: neither tokenization nor sampling is in them.
+    """
+    from edgeq.measure.profile import Settings, profile
+
+    budget = BRIEF_S if brief else FULL_S
+    settings = Settings(_lengths(prefill), decode, budget, repeats, threads, variant)
+    with reporting() as progress:
+        result = profile(artifact, settings, progress)
+    if as_json:
+        console.print_json(result)
+        return
+    click.echo(text(result))
+    _warn(result)
+
+
+def _lengths(given: str) -> tuple[int, ...]:
+    from edgeq.errors import UsageError
+
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"--prefill {given!r}: give positive lengths, comma separated: 512,128")
+    return tuple(map(int, parts))
+
+
+def _warn(result: dict[str, Any]) -> None:
+    restless = [name for name, rate in result["tokens_per_second"].items() if not rate["stable"]]
+    if restless:
+        console.note(f"not stable (standard deviation over 3 %): {', '.join(restless)}; is something else running?")
+
+
+def text(result: dict[str, Any]) -> str:
+    """The report for people."""
+    return "\n\n".join([_heading(result), _rates(result), _facts(result), *_entries(result)])
+
+
+def _heading(result: dict[str, Any]) -> str:
+    where = f"{result['variant']}, {result['threads']} threads, {result['machine']['cpu']}"
+    return f"{result['model']} {result['bits']} ({where})"
+
+
+def _rates(result: dict[str, Any]) -> str:
+    rows = [
+        (name.replace("_", " "), f"{r['mean']:.1f} ± {r['stdev']:.1f}", r["median"], r["best"], len(r["samples"]))
+        for name, r in result["tokens_per_second"].items()
+    ]
+    return table(("tokens a second", "mean ± σ", "median", "best", "runs"), rows)
+
+
+def _facts(result: dict[str, Any]) -> str:
+    first, resident, bandwidth = result["first_token"], result["resident"], result["bandwidth"]
+    ceiling = f"{bandwidth['bytes_per_s'] / 1e9:.1f} GB/s"
+    lines = {
+        "load": f"{result['load_seconds'] * 1e3:.0f} ms, hashes checked",
+        "first token": f"{first['seconds_median'] * 1e3:.1f} ms after a prompt of {first['prompt_tokens']}",
+        "resident": f"{megabytes(resident['artifact_bytes'])} for the artifact at most (VmHWM less VmRSS before), "
+        f"{megabytes(resident['process_peak_bytes'])} with Python",
+        "bandwidth": f"{ceiling} read with {bandwidth['threads']} threads, measured in this run",
+        "decode": f"reads {megabytes(result['decode_weight_bytes'])} of weights a token: "
+        f"{result['decode_bytes_per_s'] / 1e9:.1f} GB/s, {result['decode_share_of_bandwidth']:.0%} of it",
+    }
+    return "\n".join(f"{name + ':':13}{value}" for name, value in lines.items())
+
+
+def _entries(result: dict[str, Any]) -> list[str]:
+    return [_operations(name, ops) for name, ops in result["entries"].items() if ops]
+
+
+def _operations(entry: str, ops: list[dict[str, Any]]) -> str:
+    rows = [
+        (op["name"], op["regions"], op["us"], f"{op['share_of_time']:.1%}", op["wait_us"], *_read(op), _compute(op))
+        for op in sorted(ops, key=lambda op: -op["us"])
+    ]
+    rows.append(("total", sum(op["regions"] for op in ops), sum(op["us"] for op in ops), "", "", "", "", "", ""))
+    header = (f"{entry}: op", "regions", "µs", "time", "wait µs", "bytes", "GB/s", "of bandwidth", "Gop/s")
+    return table(header, rows)
+
+
+def _read(op: dict[str, Any]) -> tuple[str, str, str]:
+    if not op["weight_bytes"]:
+        return "-", "-", "-"
+    return f"{op['weight_bytes']:,}", f"{op['bytes_per_s'] / 1e9:.1f}", f"{op['share_of_bandwidth']:.0%}"
+
+
+def _compute(op: dict[str, Any]) -> str:
+    return f"{2 * op['ops'] / op['us'] / 1e3:.1f}" if op["ops"] and op["us"] else "-"

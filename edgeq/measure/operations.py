@@ -1,0 +1,66 @@
+"""Where the time of an entry goes: its regions' measured times, merged over layers, beside the bytes they read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeq.runtime.loader import Profile
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Regions of one entry that do the same in different layers; times and bytes are of one walk, all of them together.
+
+    Attributes:
+        name: kind and Hugging Face modules, layer numbers replaced by `*`.
+        regions: how many.
+        us: microseconds, waiting for the other threads included. wait_us: that waiting alone (thread 0's).
+        weight_bytes: bytes of weights read. ops: multiply-adds, all rows.
+    """
+
+    name: str
+    regions: int
+    us: float
+    wait_us: float
+    weight_bytes: int
+    ops: int
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Rate of reading weights; 0 where there are none."""
+        return self.weight_bytes / self.us * 1e6 if self.us else 0.0
+
+
+def label(region: dict[str, Any]) -> str:
+    """Name of a region without its layer: `gemv model.layers.*.self_attn.q_proj (+2)`."""
+    modules = [re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in region["modules"]]
+    more = f" (+{len(modules) - 1})" if len(modules) > 1 else ""
+    return f"{region['kind']} {modules[0]}{more}" if modules else region["kind"]
+
+
+def operations(regions: Sequence[dict[str, Any]], profile: Profile) -> list[Operation]:
+    """Merge an entry's regions (of the manifest) by label, in the plan's order; empty when nothing was walked."""
+    if not profile.walks:
+        return []
+    groups: dict[str, list[int]] = {}
+    for index, region in enumerate(regions):
+        groups.setdefault(label(region), []).append(index)
+    return [_merge(name, indices, regions, profile) for name, indices in groups.items()]
+
+
+def _merge(name: str, indices: list[int], regions: Sequence[dict[str, Any]], profile: Profile) -> Operation:
+    total = float(profile.total_ns[indices].sum()) / profile.walks / 1e3
+    inside = float(profile.inside_ns[indices].sum()) / profile.walks / 1e3
+    rows = profile.rows / profile.walks
+    return Operation(
+        name=name,
+        regions=len(indices),
+        us=total,
+        wait_us=total - inside,
+        weight_bytes=sum(regions[i]["weight_bytes"] for i in indices),
+        ops=round(rows * sum(regions[i]["ops"] for i in indices)),
+    )
