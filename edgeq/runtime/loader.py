@@ -93,6 +93,7 @@ class Session:
             UsageError: an unknown variant or a bad number of threads.
         """
         self._handle = ctypes.c_void_p()
+        self._tokens: list[int] = []
         if verify:
             check_artifact(Path(folder))
         self._c = c.Library(Path(folder) / "model.so")
@@ -151,9 +152,15 @@ class Session:
         """Number of tokens fed."""
         return int(self._c.position(self._handle))
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The tokens fed."""
+        return tuple(self._tokens)
+
     def rewind(self, position: int = 0) -> None:
         """Forget the tokens from `position` on; raises UsageError beyond what was fed."""
         self._check(self._c.rewind(self._handle, position))
+        del self._tokens[position:]
 
     def set_threads(self, threads: int, *, adapt: bool = True) -> None:
         """Change the number of threads (0: one for each usable core)."""
@@ -172,6 +179,7 @@ class Session:
         for start in range(0, max(len(ids), 1), max(step, 1)):
             piece = ids[start : start + step]
             self._check(self._c.feed(self._handle, _pointer(piece), len(piece)))
+            self._tokens += piece.tolist()
 
     def last_logits(self) -> np.ndarray:
         """Logits of the last fed token, f32[vocab], a copy; raises UsageError when there are none (after a rewind)."""

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from toy_model import RUNTIME, Toy, build, compile_with, write_manifest
 
 from edgeq.errors import ArtifactError, TargetError, UsageError
-from edgeq.runtime.library import Library
+from edgeq.runtime.library import COptions, Library
 from edgeq.runtime.loader import Session
 
 
@@ -152,10 +152,11 @@ def _resident_kb() -> int:
 def test_ten_thousand_contexts_leave_nothing_behind(toy: Toy):
     library = Library(toy.folder / "model.so")
     path, handle, tokens = str(toy.folder).encode(), ctypes.c_void_p(), (ctypes.c_int32 * 3)(1, 2, 3)
+    options = [COptions(2 if i == 1 else 1, 0, None) for i in range(16)]
 
     def cycle(times: int):
         for i in range(times):
-            assert library.open(path if i % 8 else b"/nowhere", None, handle) == (0 if i % 8 else 6)
+            assert library.open(path if i % 8 else b"/nowhere", options[i % 16], handle) == (0 if i % 8 else 6)
             library.feed(handle, tokens, 3)
             library.close(handle)
 
