@@ -1,17 +1,33 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from edgeq.evaluate.hf import float_logits
+from edgeq.evaluate.hf import float_logits, load_float
 from edgeq.evaluate.perplexity import perplexity
+from edgeq.frontend.source import open_model
+
+SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_source_becomes_the_model_that_it_holds(tmp_path: Path, tied: bool) -> None:
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, tie_word_embeddings=tied, **SHAPE)).eval()
+    model.save_pretrained(tmp_path)
+    loaded = load_float(open_model(str(tmp_path)))
+    assert (loaded.lm_head.weight is loaded.model.embed_tokens.weight) == tied
+    tokens = list(range(20))
+    assert np.array_equal(float_logits(loaded)(tokens), float_logits(model)(tokens))
 
 
 def test_a_hugging_face_model_is_scored_as_by_its_own_loss() -> None:
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, **shape))
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, **SHAPE))
     tokens = torch.randint(0, 40, (64,)).tolist()
     logits = float_logits(model)
     assert logits(tokens[:5]).shape == (5, 40)
