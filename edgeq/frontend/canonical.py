@@ -27,7 +27,7 @@ def clean(gm: fx.GraphModule) -> None:
         if base(node) in CHECKS:
             gm.graph.erase_node(node)
     inline_scalars(gm)
-    apply(gm, [drop_identity, one_operand_cat, spell_reshape, spell_transpose, merge_reshapes, scalar_last])
+    apply(gm, RULES)
     gm.graph.lint()
     gm.recompile()
 
@@ -121,6 +121,16 @@ def scalar_last(node: fx.Node) -> bool:
         return False
     node.args = (node.args[1], node.args[0], *node.args[2:])
     return True
+
+
+def spell_cast(node: fx.Node) -> bool:
+    """_to_copy, which decomposition leaves behind -> to(dtype)"""
+    if base(node) != "_to_copy":
+        return False
+    return replace(node, call(node, aten.to.dtype, node.args[0], value(node).dtype))
+
+
+RULES = [drop_identity, one_operand_cat, spell_reshape, spell_transpose, spell_cast, merge_reshapes, scalar_last]
 
 
 def inline_scalars(gm: fx.GraphModule) -> None:

@@ -31,7 +31,6 @@ def export_model(model: nn.Module, implementation: str) -> fx.GraphModule:
 
     Returns a functional graph whose get_attr targets are parameter names, tied ones under one name.
     """
-    model.config._attn_implementation = implementation
     mode = fake_parameters(model)
     inputs = example_inputs(model, mode)
     length = Dim("s", min=2, max=MAX_LENGTH)

@@ -9,24 +9,10 @@ from torch import Tensor, fx
 
 from edgeq.errors import VerifyError
 from edgeq.frontend.match import base
+from edgeq.ir.graph import is_weight
 
 if TYPE_CHECKING:
     from edgeq.frontend.weights import Weights
-
-OPS = {
-    "t", "transpose", "permute", "slice", "index_select", "cat", "reshape", "mul", "add", "sub", "neg", "to", "select",
-}
-
-
-def is_weight(node: Any) -> bool:
-    """Whether a node depends on weights and computed buffers only, through ops that an expression may hold."""
-    if not isinstance(node, fx.Node):
-        return False
-    if node.op == "get_attr":
-        return True
-    inputs = node.all_input_nodes
-    return base(node) in OPS and bool(inputs) and all(is_weight(i) for i in inputs)
-
 
 def evaluate(node: fx.Node, weights: Weights, rows: slice | None = None) -> Tensor:
     """The float32 value (`[rows, ...]`) of a weight expression; integer buffers keep their type.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 
 import edgeq.ir.ops  # noqa: F401  (registers the edgeq ops)
-from edgeq.errors import EdgeqError, UnsupportedError
+from edgeq.errors import UnsupportedError
 from edgeq.frontend import raising_activation as activation
 from edgeq.frontend import raising_attention as attention
 from edgeq.frontend import raising_linear as linear
@@ -19,19 +19,19 @@ from edgeq.frontend.raising_rope import raise_rope
 from edgeq.frontend.rewrite import Rule, apply
 from edgeq.frontend.skeleton import build_skeleton
 from edgeq.frontend.support import offending
-from edgeq.frontend.token_major import flatten_norm, resolve_layout
+from edgeq.frontend.token_major import flatten_norm, lift_rows, resolve_layout
 
 if TYPE_CHECKING:
     from edgeq.frontend.source import Source
 
 STAGES: list[list[Rule]] = [
-    [linear.raise_conv1d, linear.raise_matmul, linear.raise_bias],
+    [linear.raise_addmm, linear.raise_matmul, linear.raise_bias],
     [norm.raise_rms_norm, norm.raise_aten_rms_norm, norm.raise_rms_weight],
     [activation.raise_gelu],
     [raise_rope],
     [attention.raise_sdpa, attention.raise_written_out],
     [attention.mask_from_bias, attention.flatten_attention],
-    [flatten_norm],
+    [flatten_norm, lift_rows],
 ]
 LATE: list[Rule] = [activation.raise_gated, attention.fold_query_scale]
 
@@ -49,16 +49,20 @@ def load_graph(source: Source) -> fx.GraphModule:
 
 
 def raised_graph(config: Any) -> fx.GraphModule:
-    """`load_graph` from a transformers config alone: the implementation with the fewest offending ops is kept."""
+    """`load_graph` from a transformers config alone.
+
+    transformers' attention interface is tried first; models outside it are traced with raw sdpa, then with attention
+    written out. The message lists what the best attempt left outside the dialect.
+    """
     best: tuple[list[str], fx.GraphModule] | None = None
     failures = []
     for implementation in IMPLEMENTATIONS:
         try:
-            gm = export_model(build_skeleton(config), implementation)
-        except EdgeqError:
+            gm = export_model(build_skeleton(config, implementation), implementation)
+        except UnsupportedError:
             raise
         except Exception as error:  # torch.export raises many types
-            failures.append(f"{implementation} attention: {type(error).__name__}: {str(error).splitlines()[0]}")
+            failures.append(f"tracing with {implementation} attention: {_first_line(error)}")
             continue
         raise_graph(gm)
         found = offending(gm)
@@ -67,6 +71,11 @@ def raised_graph(config: Any) -> fx.GraphModule:
         if best is None or len(found) < len(best[0]):
             best = found, gm
     raise UnsupportedError(_message(config, best[0] if best else failures))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _message(config: Any, problems: list[str]) -> str:

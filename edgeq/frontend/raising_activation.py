@@ -8,9 +8,9 @@ import torch
 from torch import fx
 
 from edgeq.frontend.canonical import same
-from edgeq.frontend.expression import is_weight
 from edgeq.frontend.match import Pattern, base, match, match_any
 from edgeq.frontend.rewrite import call, replace
+from edgeq.ir.graph import is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
 ROOT = math.sqrt(2 / math.pi)

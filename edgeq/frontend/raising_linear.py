@@ -5,20 +5,21 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgeq.frontend.expression import is_weight
-from edgeq.frontend.match import base, match, rank, same_dims, shape
+from edgeq.frontend.match import base, match, rank
 from edgeq.frontend.rewrite import call, replace
+from edgeq.ir.graph import is_weight
 
 aten = torch.ops.aten
 
 
-def raise_conv1d(node: fx.Node) -> bool:
-    """reshape(addmm(b, reshape(x, [-1, K]), w), [..., N]) (GPT-2's Conv1D) -> linear(x, t(w), b)"""
-    found = match(("reshape", ("addmm", "b", ("reshape", "x", "s"), "w"), "o"), node)
-    if not found or not is_weight(found["w"]) or not same_dims(shape(found["x"])[:-1], shape(node)[:-1]):
+def raise_addmm(node: fx.Node) -> bool:
+    """addmm(b, x, w) (GPT-2's Conv1D) -> linear(x, t(w), b)"""
+    if base(node) != "addmm" or node.kwargs or not is_weight(node.args[2]) or is_weight(node.args[1]):
         return False
-    weight = call(node, aten.t.default, found["w"])
-    return replace(node, call(node, aten.linear.default, found["x"], weight, found["b"]))
+    bias, x, w = node.args
+    if not is_weight(bias) or rank(bias) != 1:
+        return False
+    return replace(node, call(node, aten.linear.default, x, call(node, aten.t.default, w), bias))
 
 
 def raise_matmul(node: fx.Node) -> bool:

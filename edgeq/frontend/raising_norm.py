@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgeq.frontend.expression import is_weight
 from edgeq.frontend.match import Pattern, is_number, match, match_any, rank
 from edgeq.frontend.rewrite import call, replace
+from edgeq.ir.graph import is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
 

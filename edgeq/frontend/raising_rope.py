@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from edgeq.frontend.expression import is_weight
 from edgeq.frontend.heads import as_flat, from_flat, heads_of
 from edgeq.frontend.match import base, is_number, match, rank, shape
 from edgeq.frontend.rewrite import call, replace
+from edgeq.ir.graph import is_weight
 
 eq = torch.ops.edgeq
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,8 +57,10 @@ def causal_lm_class(config: Any) -> type[nn.Module]:
     return found[0] if isinstance(found, tuple) else found
 
 
-def build_skeleton(config: Any) -> nn.Module:
-    """The model of `config` in float32 evaluation mode, parameters on the meta device, tied ones shared.
+def build_skeleton(config: Any, implementation: str = "eager") -> nn.Module:
+    """The model of `config` (left as it is) in float32 evaluation mode, parameters on the meta device, tied ones one.
+
+    implementation: of attention, a name in transformers' attention interface.
 
     Raises:
         UnsupportedError: no decoder-only language model, or one already quantized.
@@ -66,8 +69,10 @@ def build_skeleton(config: Any) -> nn.Module:
     if getattr(config, "quantization_config", None):
         raise UnsupportedError("config.json says the checkpoint is already quantized; give edgeq the original model")
     cls = causal_lm_class(config)
+    config = copy.deepcopy(config)
     # Never in the checkpoint's bfloat16: casts around rope and norms would hide their structure.
     config.dtype = torch.float32
+    config._attn_implementation = implementation
     try:
         with _meta_parameters():
             model = cls._from_config(config)  # type: ignore[attr-defined]

@@ -13,17 +13,34 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.frontend.export import set_tensor
-from edgeq.frontend.expression import is_weight
 from edgeq.frontend.heads import as_flat, from_flat, heads_of
 from edgeq.frontend.match import base, rank, shape
 from edgeq.frontend.rewrite import call, replace, sweep
+from edgeq.ir.graph import is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
 LAYOUT = {
     "reshape", "transpose", "permute", "slice", "split", "split_with_sizes", "chunk", "unbind", "getitem", "select",
     "squeeze", "unsqueeze", "expand", "index", "movedim",
 }
+ROW_WISE = {
+    "linear", "layer_norm", "rms_norm", "add", "sub", "mul", "div", "tanh", "gelu", "silu", "relu", "quick_gelu",
+    "gated",
+}
 LENGTH = 5  # any small number of tokens shows where features go
+
+
+def lift_rows(node: fx.Node) -> bool:
+    """A row-wise op on `[S, N]` (batch and length flattened together) -> the same on `[1, S, N]`."""
+    if base(node) not in ROW_WISE or rank(node) != 2 or not isinstance(shape(node)[0], torch.SymInt):
+        return False
+    data = [x for x in node.all_input_nodes if not is_weight(x)]
+    if any(rank(x) != 2 for x in data):
+        return False
+    lifted = {x: call(node, aten.reshape.default, x, [1, -1, int(shape(x)[1])]) for x in data}
+    args = fx.map_arg(node.args, lambda x: lifted.get(x, x))
+    new = call(node, node.target, *args, **node.kwargs)
+    return replace(node, call(node, aten.reshape.default, new, [-1, int(shape(node)[1])]))
 
 
 def flatten_norm(node: fx.Node) -> bool:
