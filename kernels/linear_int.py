@@ -7,6 +7,7 @@ The bracket is an exact int32; the sum over groups is one fma a group, in order,
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
             q, corr, sa, r, o = rest
             x = Operands(isa, fmt, K, 1, w, q, corr)
             with V.loop(lo, hi) as unit:
-                sums = [emit_tile(x, _tile(x, unit, t, end), V.i32(0), V.i32(0))[0] for t in range(end.tiles)]
+                sums = [emit_tile(x, _tile(x, unit, t, end), V.i32(0), V.i32(0)).row(0) for t in range(end.tiles)]
                 _finish(end, unit, sums, sa[V.i32(0)], b if bias else None, r, o, unit * V.i32(16))
 
         return V.function(_name("gemv", N, K, fmt, end, bias), isa, (), _POINTERS, body)
@@ -63,11 +64,14 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
         def block(x: Operands, unit: V.Expr, m0: V.Expr, b: V.Memory | None, rest: tuple[V.Memory, ...]) -> None:
             _, _, sa, r, o = rest
             quad, corr = V.let(m0 * V.i32(K // 4)), V.let(m0 * V.i32(fmt.groups(K)))
-            sums = [emit_tile(x, _tile(x, unit, t, end), quad, corr) for t in range(end.tiles)]
-            for i in range(rows):
-                row = m0 + V.i32(i)
-                at = row * V.i32(width) + unit * V.i32(16)
-                _finish(end, unit, [s[i] for s in sums], sa[row], b, r, o, at)
+            tiles = [emit_tile(x, _tile(x, unit, t, end), quad, corr) for t in range(end.tiles)]
+            sums = V.Stack(end.tiles * rows * 16, "float32")
+            for t, i in itertools.product(range(end.tiles), range(rows)):
+                sums.store(V.i32((t * rows + i) * 16), tiles[t].row(i))
+            with V.loop(0, rows) as i:  # a loop: an activation is too much code to repeat for every row
+                row = V.let(m0 + i)
+                y = [sums.vector((i + V.i32(t * rows)) * V.i32(16)) for t in range(end.tiles)]
+                _finish(end, unit, y, sa[row], b, r, o, V.let(row * V.i32(width) + unit * V.i32(16)))
 
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             x = Operands(isa, fmt, K, rows, w, rest[0], rest[1])
@@ -134,7 +138,7 @@ def _tile(x: Operands, unit: V.Expr, t: int, end: Epilogue) -> V.Expr:
 
 
 def _finish(
-    end: Epilogue, unit: V.Expr, sums: list[V.Reg], sa: V.Expr,
+    end: Epilogue, unit: V.Expr, sums: list[V.Expr], sa: V.Expr,
     bias: V.Memory | None, r: V.Memory, o: V.Memory, at: V.Expr,
 ) -> None:
     """Scale, bias and epilogue of 16 outputs."""
@@ -142,5 +146,5 @@ def _finish(
     y = []
     for t, s in enumerate(sums):
         first = (unit * V.i32(end.tiles) + V.i32(t)) * V.i32(16)
-        y.append(V.let(V.fence(s.v * scale) if bias is None else V.fma(s.v, scale, bias.vector(first))))
+        y.append(V.let(V.fence(s * scale) if bias is None else V.fma(s, scale, bias.vector(first))))
     end.emit(y, r, o, at)

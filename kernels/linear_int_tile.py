@@ -14,7 +14,7 @@ from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, GroupOffsets, WeightForm
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes: weights are one stream, and hardware prefetchers alone reach 85-90 % of DRAM bandwidth
-MAX_UNROLLED_DOTS = 128  # of one group; beyond, a loop over its vectors
+MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
 
 
@@ -36,6 +36,11 @@ class Operands:
         wide = {"vnni512": 4, "avx2": 2, "generic": 1}[self.isa.dot]
         return wide * (2 if self.fmt.bits == 8 else 1)
 
+    @property
+    def quads_at_once(self) -> int:
+        """Quads given to one `dot.accumulate`: AVX2 adds several up in 16 bits."""
+        return 8 if self.isa.dot == "avx2" else 1
+
 
 @dataclass(frozen=True)
 class Group:
@@ -49,8 +54,8 @@ class Group:
     length: int
 
 
-def emit_tile(x: Operands, tile: V.Expr, quad: V.Expr, corr: V.Expr) -> list[V.Reg]:
-    """Sums of one tile: a float32x16 register an activation row.
+def emit_tile(x: Operands, tile: V.Expr, quad: V.Expr, corr: V.Expr) -> Sums:
+    """Sums of one tile for every activation row.
 
     Args:
         x: operands.
@@ -58,7 +63,7 @@ def emit_tile(x: Operands, tile: V.Expr, quad: V.Expr, corr: V.Expr) -> list[V.R
         quad: index (int32) of the rows' first quad.
         corr: index (int32) of the rows' first correction.
     """
-    sums = [V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)]
+    sums = Looped(x) if x.isa.dot == "generic" else Unrolled(x)
     offsets, bounds = x.fmt.offsets(x.K), x.fmt.group_bounds(x.K)
     size, per_block = bounds[0][1], x.fmt.block_groups
     blocks = x.K // size // per_block
@@ -68,11 +73,10 @@ def emit_tile(x: Operands, tile: V.Expr, quad: V.Expr, corr: V.Expr) -> list[V.R
             first_quad = V.let(quad + b * V.i32(per_block * size // 4 * x.rows))
             first_corr = V.let(corr + b * V.i32(per_block * x.rows))
             for j in range(per_block):
-                group = _place(x, offsets[j], base, first_quad, first_corr, j, size, size)
-                _emit_group(x, group, sums)
+                sums.add(_place(x, offsets[j], base, first_quad, first_corr, j, size, size))
     for g in range(blocks * per_block if blocks > 1 else 0, len(bounds)):
         length = bounds[g][1] - bounds[g][0]
-        _emit_group(x, _place(x, offsets[g], tile, quad, corr, g, size, length), sums)
+        sums.add(_place(x, offsets[g], tile, quad, corr, g, size, length))
     return sums
 
 
@@ -90,54 +94,110 @@ def _place(
     )
 
 
-def _emit_group(x: Operands, group: Group, sums: list[V.Reg]) -> None:
-    vectors = x.fmt.vectors(group.length)
-    chains = CHAINS if x.rows == 1 and vectors > x.step else 1
-    integers = [[_start(x, group, row, c) for c in range(chains)] for row in range(x.rows)]
-    steps, rest = divmod(vectors, x.step)
-    if steps * x.step * x.rows * (8 // x.fmt.bits) > MAX_UNROLLED_DOTS:
-        with V.loop(0, steps // chains) as s:
-            for c in range(chains):
-                _emit_step(x, group, integers, s * V.i32(chains) + V.i32(c), c, x.step)
-        done = steps // chains * chains
-    else:
-        done = 0
-    for s in range(done, steps):
-        _emit_step(x, group, integers, V.i32(s), s % chains, x.step)
-    if rest:
-        _emit_step(x, group, integers, V.i32(steps), 0, rest)
-    scale = V.let(V.cast("float32", x.weights.view(group.scale, "float16x16")))
-    for total, chain in zip(sums, integers, strict=True):
-        integer = chain[0].v
-        for other in chain[1:]:
-            integer = integer + other.v
-        total.set(V.fma(V.cast("float32", integer), scale, total.v))
+class Unrolled:
+    """Sums of a tile in registers, every row's code written out: one float and one integer accumulator a row."""
+
+    def __init__(self, x: Operands):
+        self.x = x
+        self.sums = [V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)]
+
+    def row(self, i: int) -> V.Expr:
+        """float32x16 sums of activation row i."""
+        return self.sums[i].v
+
+    def add(self, group: Group) -> None:
+        """Add one group to every row's sum."""
+        x, vectors = self.x, self.x.fmt.vectors(group.length)
+        chains = CHAINS if x.rows == 1 and vectors > x.step else 1
+        integers = [[self._start(group, row, c) for c in range(chains)] for row in range(x.rows)]
+        steps, rest = divmod(vectors, x.step)
+        looped = steps // chains if steps * x.step * x.rows * (8 // x.fmt.bits) > MAX_UNROLLED_DOTS[x.isa.dot] else 0
+        if looped > 1:
+            with V.loop(0, looped) as s:
+                for c in range(chains):
+                    self._step(group, integers, s * V.i32(chains) + V.i32(c), c, x.step)
+        for s in range(looped * chains if looped > 1 else 0, steps):
+            self._step(group, integers, V.i32(s), s % chains, x.step)
+        if rest:
+            self._step(group, integers, V.i32(steps), 0, rest)
+        scale = V.let(V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+        for total, chain in zip(self.sums, integers, strict=True):
+            integer = chain[0].v
+            for other in chain[1:]:
+                integer = integer + other.v
+            total.set(V.fma(V.cast("float32", integer), scale, total.v))
+
+    def _start(self, group: Group, row: int, chain: int) -> V.Reg:
+        """A row's accumulator. The first chain starts at what the zero points contribute."""
+        return V.Reg("int32", V.splat(0) if chain else _correction(self.x, group, V.i32(row)))
+
+    def _step(self, group: Group, integers: list[list[V.Reg]], step: V.Expr, chain: int, count: int) -> None:
+        """Add `count` weight vectors, the step-th `x.step` of the group, to every row's accumulator."""
+        x = self.x
+        codes, quads = _load(x, group, V.i64(step) * V.i64(x.step * VECTOR_BYTES), count)
+        first = V.let(group.quad + step * V.i32(x.step * x.rows))
+        # Rows inside, quads outside: `rows` independent accumulators are in flight.
+        for start in range(0, len(codes), x.quads_at_once):
+            some = slice(start, start + x.quads_at_once)
+            for row in range(x.rows):
+                values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads[some]]
+                dot.accumulate(x.isa, x.fmt.bits, integers[row][chain], codes[some], values)
 
 
-def _start(x: Operands, group: Group, row: int, chain: int) -> V.Reg:
-    """A row's accumulator. The first chain starts at what zero points contribute; stored ones differ row by row."""
-    if chain:
-        return V.Reg("int32", V.splat(0))
-    correction = V.splat(x.corr[group.corr + V.i32(row)])
-    if not x.fmt.symmetric:
-        correction = V.cast("int32", x.weights.vector(group.zero)) * correction
-    return V.Reg("int32", correction)
+class Looped:
+    """Sums of a tile on the stack, loops over vectors and rows: little code where a vector operation is a lot of it."""
+
+    def __init__(self, x: Operands):
+        self.x = x
+        self.sums, self.integers = V.Stack(x.rows * TILE_ROWS, "float32"), V.Stack(x.rows * TILE_ROWS, "int32")
+        self.scale = V.Stack(TILE_ROWS, "float32")
+        with V.loop(0, x.rows) as row:
+            self.sums.store(row * V.i32(TILE_ROWS), V.splat(0.0))
+
+    def row(self, i: int | V.Expr) -> V.Expr:
+        """float32x16 sums of activation row i."""
+        return self.sums.vector(i * TILE_ROWS if isinstance(i, int) else i * V.i32(TILE_ROWS))
+
+    def add(self, group: Group) -> None:
+        """Add one group to every row's sum."""
+        x = self.x
+        with V.loop(0, x.rows) as row:
+            self.integers.store(row * V.i32(TILE_ROWS), _correction(x, group, row))
+        with V.loop(0, x.fmt.vectors(group.length)) as v:
+            codes, quads = _load(x, group, V.i64(v) * V.i64(VECTOR_BYTES), 1)
+            with V.loop(0, x.rows) as row:
+                acc = V.Reg("int32", self.integers.vector(row * V.i32(TILE_ROWS)))
+                values = [x.quads[group.quad + (v + V.i32(k)) * V.i32(x.rows) + row] for k in quads]
+                dot.accumulate(x.isa, x.fmt.bits, acc, codes, values)
+                self.integers.store(row * V.i32(TILE_ROWS), acc.v)
+        self.scale.store(V.i32(0), V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+        with V.loop(0, x.rows) as row, V.loop(0, TILE_ROWS) as lane:
+            at = V.let(row * V.i32(TILE_ROWS) + lane)
+            self.sums.store(at, V.fma(V.cast("float32", self.integers[at]), self.scale[lane], self.sums[at]))
 
 
-def _emit_step(x: Operands, group: Group, integers: list[list[V.Reg]], step: V.Expr, chain: int, count: int) -> None:
-    """Add `count` weight vectors, the step-th `x.step` of the group, to every row's accumulator."""
+Sums = Unrolled | Looped
+
+
+def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
+    """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
+    correction = V.splat(x.corr[group.corr + row])
+    if x.fmt.symmetric:
+        return correction
+    return V.cast("int32", x.weights.vector(group.zero)) * correction
+
+
+def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> tuple[list[V.Expr], list[int]]:
+    """Codes of `count` vectors from byte `offset` of the group on, and which quad (from the first) each one meets."""
     codes: list[V.Expr] = []
-    quads: list[int] = []  # relative to the step's first quad, in quads
+    quads: list[int] = []
     for v in range(count):
-        at = group.vectors + V.i64(step) * V.i64(x.step * VECTOR_BYTES) + V.i64(v * VECTOR_BYTES)
+        at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
         if x.rows == 1:
             x.weights.prefetch(at + V.i64(AHEAD))
         codes += dot.unpack(x.fmt.bits, x.weights.view(at, "int32x16"))
         quads += [v, v + group.length // 8] if x.fmt.bits == 4 else [v]
-    first = V.let(group.quad + step * V.i32(x.step * x.rows))
-    for row in range(x.rows):
-        values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads]
-        dot.accumulate(x.isa, x.fmt.bits, integers[row][chain], codes, values)
+    return codes, quads
 
 
 assert TILE_ROWS == V.LANES

@@ -182,6 +182,19 @@ def cast(dtype: str, x: Expr) -> Expr:
     return T.Cast(dtype if lanes == 1 else f"{dtype}x{lanes}", x)
 
 
+def from_half(isa: Isa, x: Expr) -> Expr:
+    """float16 vector -> float32, exact; by integer arithmetic where the CPU has no conversion (no call a lane)."""
+    if "f16c" in isa.needs:
+        return cast("float32", x)
+    lanes = lanes_of(x)
+    half = let(cast("int32", bits(f"uint16x{lanes}", x)))
+    magnitude = let(half & splat(0x7FFF, lanes))
+    scaled = bits(f"float32x{lanes}", magnitude << splat(13, lanes)) * splat(2.0**112, lanes)
+    special = select(magnitude >= splat(0x7C00, lanes), splat(0x7F800000, lanes), splat(0, lanes))
+    sign = (half & splat(0x8000, lanes)) << splat(16, lanes)
+    return bits(f"float32x{lanes}", bits(f"int32x{lanes}", scaled) | special | sign)
+
+
 def bits(dtype: str, x: Expr) -> Expr:
     """Reinterpret the bits of x as `dtype` (lanes written out: `int32x16`)."""
     return T.reinterpret(dtype, x)
