@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+# Test files of different folders may share a name (--import-mode=importlib), so pytest adds no folder to the path;
+# what tests share (tiny.py, kernels/everywhere.py, ...) is found through these.
+sys.path += [str(folder) for folder in (HERE, *sorted(HERE.iterdir())) if folder.is_dir()]
 
-from tiny import write_tiny_llama
+from tiny import write_tiny_llama  # noqa: E402
 
 
 @pytest.fixture(scope="session")

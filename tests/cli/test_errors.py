@@ -30,7 +30,7 @@ def failing(error: BaseException) -> click.Command:
     return command
 
 
-@pytest.mark.parametrize(("kind", "code"), CODES.items())
+@pytest.mark.parametrize(("kind", "code"), list(CODES.items()))
 def test_deliberate_errors(kind, code):
     result = CliRunner().invoke(failing(kind("the disk is full: free some")), [])
     assert result.exit_code == code
@@ -80,4 +80,4 @@ def test_codes_are_documented():
     from pathlib import Path
 
     text = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text()
-    assert all(f"| {code} | `{kind.__name__}` |" in text for kind, code in CODES.items())
+    assert all(f"| {code} | `{kind.__name__}` |" in text for kind, code in list(CODES.items()))
