@@ -26,6 +26,7 @@ from edgeq.kernels.vector import (
     f32,
     fence,
     fma,
+    from_half,
     i32,
     let,
     loop,
@@ -124,97 +125,115 @@ def max_rows(isa: Isa) -> int:
 
 def attend(shape: Shape, isa: Isa, at: Buffers, rows: Rows) -> None:
     """Emit the attention of `rows`."""
-    budget = _BUDGET.get(isa.dot, 1)
-    begin = shape.first(rows.position)
-    end = let(minimum(rows.position + (rows.count - 1) * rows.step, rows.last) + 1)
-    blocks = let(begin >> 4), let((end + 15) >> 4)
-    _scores(shape, at, rows, blocks, max(1, min(4, budget // rows.count)))
-    inverse = _softmax(shape, at, rows, blocks)
-    _values(shape, at, rows, (begin, end), max(1, budget // rows.count), inverse)
+    _Tile(shape, isa, at, rows).emit()
 
 
-def _scores(shape: Shape, at: Buffers, rows: Rows, blocks: tuple[Expr, Expr], width: int) -> None:
-    """Base-2 scores of blocks[0] .. blocks[1] into scratch, `width` blocks at a time."""
-    begin, end = blocks
-    whole = let((end - begin) // width)
-    with loop(0, whole) as i:
-        _score_blocks(shape, at, rows, let(begin + i * width), width)
-    if width > 1:
-        with loop(begin + whole * width, end) as b:
-            _score_blocks(shape, at, rows, b, 1)
+class _Tile:
+    """The three steps over one group of rows; `blocks` are blocks of 16 positions, `positions` what is read of values."""
 
+    def __init__(self, shape: Shape, isa: Isa, at: Buffers, rows: Rows):
+        self.shape, self.isa, self.at, self.rows = shape, isa, at, rows
+        begin = shape.first(rows.position)
+        end = let(minimum(rows.position + (rows.count - 1) * rows.step, rows.last) + 1)
+        self.positions = begin, end
+        self.blocks = let(begin >> 4), let((end + 15) >> 4)
+        self.width = max(1, _BUDGET.get(isa.dot, 1) // rows.count)
 
-def _score_blocks(shape: Shape, at: Buffers, rows: Rows, block: Expr, width: int) -> None:
-    acc = [[Reg("float32", splat(0.0)) for _ in range(width)] for _ in range(rows.count)]
-    keys = let(shape.cache.key_at(rows.head, block * LANES, 0))
-    with loop(0, shape.D) as d:
-        k = [let(cast("float32", at.kc.vector(keys + (j * shape.D + d) * LANES))) for j in range(width)]
+    def emit(self) -> None:
+        """Scores, softmax, values."""
+        self._scores(min(4, self.width))
+        self._values(min(self.shape.Dv // LANES, self.width), self._softmax())
+
+    def _scores(self, width: int) -> None:
+        """Base-2 scores into scratch, `width` blocks at a time."""
+        begin, end = self.blocks
+        whole = let((end - begin) // width)
+        with loop(0, whole) as i:
+            self._score_blocks(let(begin + i * width), width)
+        if width > 1:
+            with loop(begin + whole * width, end) as b:
+                self._score_blocks(b, 1)
+
+    def _score_blocks(self, block: Expr, width: int) -> None:
+        shape, rows = self.shape, self.rows
+        acc = self._accumulators(width)
+        keys = let(shape.cache.key_at(rows.head, block * LANES, 0))
+        with loop(0, shape.D) as d:
+            k = [let(self._load(self.at.kc, keys + (j * shape.D + d) * LANES)) for j in range(width)]
+            for r, line in enumerate(acc):
+                q = let(splat(self.at.qkv[rows.q + r * rows.q_stride + d]))
+                for a, key in zip(line, k, strict=True):
+                    a.set(fma(q, key, a.v))
         for r, line in enumerate(acc):
-            q = let(splat(at.qkv[rows.q + r * rows.q_stride + d]))
-            for a, key in zip(line, k, strict=True):
-                a.set(fma(q, key, a.v))
-    for r, line in enumerate(acc):
-        for j, a in enumerate(line):
-            position = let((block + j) * LANES)
-            score = fence(a.v)
-            if shape.cache.quantized:
-                score = fence(score * at.ks.vector(shape.cache.scale_at(rows.head, position)))
-            if shape.softcap:
-                score = soft_cap(score, shape.softcap * LOG2E)
-            at.scratch.store(r * shape.span + position, score)
+            for j, a in enumerate(line):
+                position = let((block + j) * LANES)
+                self.at.scratch.store(r * shape.span + position, self._finish(a.v, position))
 
+    def _finish(self, score: Expr, position: Expr) -> Expr:
+        """A sum of products -> a base-2 score."""
+        score = fence(score)
+        if self.shape.cache.quantized:
+            score = fence(score * self.at.ks.vector(self.shape.cache.scale_at(self.rows.head, position)))
+        return soft_cap(score, self.shape.softcap * LOG2E) if self.shape.softcap else score
 
-def _softmax(shape: Shape, at: Buffers, rows: Rows, blocks: tuple[Expr, Expr]) -> Stack:
-    """Scores -> weights (times the value scales of an i8 cache); returns 1 / sum of each row."""
-    inverse = Stack(rows.count, "float32")
-    with loop(0, rows.count) as r:
-        last, line = let(rows.position + r * rows.step), let(r * shape.span)
-        first = shape.first(last)
+    def _softmax(self) -> Stack:
+        """Scores -> weights (times the value scales of an i8 cache); returns 1 / sum of each row."""
+        shape, rows, at = self.shape, self.rows, self.at
+        inverse = Stack(rows.count, "float32")
+        with loop(0, rows.count) as r:
+            last, line = let(minimum(rows.position + r * rows.step, rows.last)), let(r * shape.span)
+            first = shape.first(last)
+            peak, total = self._peak(line, first, last), Reg("float32", splat(0.0))
+            with loop(*self.blocks) as b:
+                weight = exp2(at.scratch.vector(line + b * LANES) - splat(peak))
+                weight = let(select(self._seen(b, first, last), weight, splat(0.0)))
+                total.set(total.v + weight)
+                if shape.cache.quantized:
+                    weight = weight * at.vs.vector(shape.cache.scale_at(rows.head, b * LANES))
+                at.scratch.store(line + b * LANES, weight)
+            inverse.store(r, f32(1.0) / sum16(total.v))
+        return inverse
+
+    def _peak(self, line: Expr, first: Expr, last: Expr) -> Expr:
+        """Largest score of a row."""
         top = Reg("float32", splat(_LOWEST))
-        with loop(*blocks) as b:
-            seen = _seen(shape, b, first, last)
-            top.set(maximum(select(seen, at.scratch.vector(line + b * LANES), splat(_LOWEST)), top.v))
-        peak, total = let(max16(top.v)), Reg("float32", splat(0.0))
-        with loop(*blocks) as b:
-            weight = exp2(at.scratch.vector(line + b * LANES) - splat(peak))
-            weight = let(select(_seen(shape, b, first, last), weight, splat(0.0)))
-            total.set(total.v + weight)
-            if shape.cache.quantized:
-                weight = weight * at.vs.vector(shape.cache.scale_at(rows.head, b * LANES))
-            at.scratch.store(line + b * LANES, weight)
-        inverse.store(r, f32(1.0) / sum16(total.v))
-    return inverse
+        with loop(*self.blocks) as b:
+            score = select(self._seen(b, first, last), self.at.scratch.vector(line + b * LANES), splat(_LOWEST))
+            top.set(maximum(score, top.v))
+        return let(max16(top.v))
 
+    def _seen(self, block: Expr, first: Expr, last: Expr) -> Expr:
+        """Lanes of a block whose positions lie in first .. last."""
+        position = splat(block * LANES) + lane_numbers()
+        in_time = position <= splat(last)
+        return in_time if self.shape.left < 0 else in_time & (position >= splat(first))
 
-def _seen(shape: Shape, block: Expr, first: Expr, last: Expr) -> Expr:
-    """Lanes of a block whose positions lie in first .. last."""
-    position = splat(block * LANES) + lane_numbers()
-    return position <= splat(last) if shape.left < 0 else (position <= splat(last)) & (position >= splat(first))
+    def _values(self, width: int, inverse: Stack) -> None:
+        """Weighted sums of value rows, `width` vectors of channels at a time."""
+        vectors = self.shape.Dv // LANES
+        with loop(0, vectors // width) as g:
+            self._value_vectors(let(g * width), width, inverse)
+        if vectors % width:
+            self._value_vectors(i32(vectors // width * width), vectors % width, inverse)
 
-
-def _values(
-    shape: Shape, at: Buffers, rows: Rows, positions: tuple[Expr, Expr], width: int, inverse: Stack
-) -> None:
-    """Weighted sums of value rows, `width` vectors of channels at a time."""
-    vectors = shape.Dv // LANES
-    width = min(width, vectors)
-    with loop(0, vectors // width) as g:
-        _value_vectors(shape, at, rows, positions, let(g * width), width, inverse)
-    if vectors % width:
-        _value_vectors(shape, at, rows, positions, i32(vectors // width * width), vectors % width, inverse)
-
-
-def _value_vectors(
-    shape: Shape, at: Buffers, rows: Rows, positions: tuple[Expr, Expr], first: Expr, width: int, inverse: Stack
-) -> None:
-    acc = [[Reg("float32", splat(0.0)) for _ in range(width)] for _ in range(rows.count)]
-    values = let(shape.cache.value_at(rows.head, 0, first * LANES))
-    with loop(*positions) as t:
-        v = [let(cast("float32", at.vc.vector(values + t * shape.Dv + j * LANES))) for j in range(width)]
+    def _value_vectors(self, first: Expr, width: int, inverse: Stack) -> None:
+        shape, rows = self.shape, self.rows
+        acc = self._accumulators(width)
+        values = let(shape.cache.value_at(rows.head, 0, first * LANES))
+        with loop(*self.positions) as t:
+            v = [let(self._load(self.at.vc, values + t * shape.Dv + j * LANES)) for j in range(width)]
+            for r, line in enumerate(acc):
+                p = let(splat(self.at.scratch[r * shape.span + t]))
+                for a, value in zip(line, v, strict=True):
+                    a.set(fma(p, value, a.v))
         for r, line in enumerate(acc):
-            p = let(splat(at.scratch[r * shape.span + t]))
-            for a, value in zip(line, v, strict=True):
-                a.set(fma(p, value, a.v))
-    for r, line in enumerate(acc):
-        for j, a in enumerate(line):
-            at.o.store(rows.o + r * rows.o_stride + (first + j) * LANES, a.v * splat(inverse[r]))
+            for j, a in enumerate(line):
+                self.at.o.store(rows.o + r * rows.o_stride + (first + j) * LANES, a.v * splat(inverse[r]))
+
+    def _accumulators(self, width: int) -> list[list[Reg]]:
+        return [[Reg("float32", splat(0.0)) for _ in range(width)] for _ in range(self.rows.count)]
+
+    def _load(self, cache: Memory, at: Expr) -> Expr:
+        """16 elements of a cache as float32 (without the scales of an i8 cache)."""
+        vector = cache.vector(at)
+        return from_half(self.isa, vector) if self.shape.kv == "f16" else cast("float32", vector)
