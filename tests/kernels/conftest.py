@@ -1,4 +1,4 @@
-"""Kernels as plain C functions: compiled for every ISA that this machine runs, linked by zig, called on numpy arrays."""
+"""Kernels as plain C functions: compiled for every ISA this machine runs, linked by zig, called on numpy arrays."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ class Library:
 
 
 def link(objects: Iterable[Path], output: Path) -> ctypes.CDLL:
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", x86_64.TARGET.zig_triple, "-shared", "-s", "-Wl,-z,defs"]
-    subprocess.run([*command, *map(str, objects), "-o", str(output), "-lm"], check=True)
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", x86_64.TARGET.zig_triple]
+    options = ["-shared", "-s", "-Wl,-z,defs", "-o", str(output)]
+    subprocess.run([*zig, *options, *map(str, objects), "-lm"], check=True)
     return ctypes.CDLL(str(output))
 
 
