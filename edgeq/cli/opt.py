@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def command(source: str, pipeline: str, output: Path | None, as_json: bool) -> N
 
 def _text_or_model(source: str) -> str:
     if source == "-":
-        return click.get_text_stream("stdin").read()
+        return sys.stdin.read()
     path = Path(source)
     return path.read_text(encoding="utf-8") if path.is_file() and path.suffix != ".gguf" else source
 

@@ -67,7 +67,7 @@ def _prompt(given: str | None, raw: bool) -> str | None:
         if raw:
             raise UsageError('--raw continues a text: give --prompt "...", or text on stdin')
         return None
-    text = click.get_text_stream("stdin").read().strip() if given is None else given
+    text = sys.stdin.read().strip() if given is None else given
     if not text:
         raise UsageError('no prompt: give --prompt "...", or text on stdin')
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgeq.runtime.loader import Session
 
 SCHEMA_VERSION = 1
 FIRST_TOKEN_PROMPT = 128
+FIRST = "first_token_seconds"
 Report = Callable[[str, int, int], None]
 
 
@@ -86,10 +88,9 @@ def _bandwidth(threads: int, earlier: Bandwidth | None, say: Report) -> Bandwidt
 
 def _speeds(session: Session, settings: Settings, say: Report) -> dict[str, Spread]:
     lengths = sorted({*settings.prefill}, reverse=True)
-    runs: dict[str, Callable[[], float]] = {f"prefill_{n}": lambda n=n: prefill_rate(session, n) for n in lengths}
-    runs[f"decode_{settings.decode}"] = lambda: decode_rate(session, settings.decode)
-    first = min(FIRST_TOKEN_PROMPT, session.info.context)
-    runs["first_token_s"] = lambda: first_token_seconds(session, first)
+    runs: dict[str, Callable[[], float]] = {f"prefill_{n}": partial(prefill_rate, session, n) for n in lengths}
+    runs[f"decode_{settings.decode}"] = partial(decode_rate, session, settings.decode)
+    runs[FIRST] = partial(first_token_seconds, session, min(FIRST_TOKEN_PROMPT, session.info.context))
     results = {}
     for i, (name, run) in enumerate(runs.items()):
         say("measure", i, len(runs))
@@ -127,7 +128,7 @@ def _report(
     ceiling: Bandwidth,
 ) -> dict[str, Any]:
     machine = this_machine()
-    first = speeds.pop("first_token_s")
+    first = speeds.pop(FIRST)
     decode = next(rate for name, rate in speeds.items() if name.startswith("decode"))
     token_bytes = sum(op.weight_bytes for op in entries["decode"])
     return {
