@@ -1,6 +1,6 @@
 # `make demo` and `make test` each set everything up by themselves: a virtual environment in .venv, edgeq in it, then the work.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types pytest bench clean
+.PHONY: help setup demo test lint types pytest bench readme clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,9 @@ pytest: setup ## The tests alone
 
 bench: setup ## edgeq beside llama.cpp, onnxruntime-genai and OpenVINO (see benchmarks/)
 	$(BIN)/python benchmarks/llm_cpu.py
+
+readme: setup ## Fill README.md's transcript with what the commands print now
+	$(BIN)/python docs/transcript.py
 
 clean: ## Remove what was built, .venv included
 	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache
