@@ -11,8 +11,9 @@ from torch import fx
 
 from edgeq import __version__
 from edgeq.artifact import manifest as manifests
+from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.errors import OutputError, UsageError
+from edgeq.errors import UsageError
 from edgeq.frontend.graph import load_graph
 from edgeq.frontend.source import Source, open_model
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
@@ -94,11 +95,11 @@ def run_passes(gm: fx.GraphModule, bits: Bits, context: int, source: Source) -> 
 
 def write_assets(source: Source, folder: Path) -> None:
     """Tokenizer, chat template, generation config, licence: as the model came with them."""
-    for name, data in source.assets.items():
-        try:
+    try:
+        for name, data in source.assets.items():
             (folder / name).write_bytes(data)
-        except OSError as error:
-            raise OutputError(f"{name}: {error.strerror}") from error
+    except OSError as error:
+        raise cannot_write(Path(str(error.filename)), error) from error
 
 
 def _describe_source(source: Source) -> dict[str, Any]:
