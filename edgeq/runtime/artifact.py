@@ -43,7 +43,8 @@ class Artifact:
     def run(self, tokens: Sequence[int]) -> np.ndarray:
         """Logits f32[vocab] after `tokens`, from position 0."""
         self.session.rewind(0)
-        return self.session.feed(tokens)
+        self.session.feed(tokens)
+        return self.session.last_logits()
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """Logits f32[T, vocab] after each of `tokens`, from position 0."""

@@ -145,7 +145,8 @@ class Session:
         facts = c.CFacts()
         self._check(self._c.info(self._handle, facts))
         values: dict[str, Any] = {name: getattr(facts, name) for name, *_ in facts._fields_}
-        return Info(**{k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()})
+        values |= {"model": facts.model.decode(), "variant": facts.variant.decode()}
+        return Info(**values)
 
     @property
     def position(self) -> int:
@@ -155,12 +156,11 @@ class Session:
     @property
     def tokens(self) -> tuple[int, ...]:
         """The tokens fed."""
-        return tuple(self._tokens)
+        return tuple(self._tokens[: max(self.position, 0)])
 
     def rewind(self, position: int = 0) -> None:
         """Forget the tokens from `position` on; raises UsageError beyond what was fed."""
         self._check(self._c.rewind(self._handle, position))
-        del self._tokens[position:]
 
     def set_threads(self, threads: int, *, adapt: bool = True) -> None:
         """Change the number of threads (0: one for each usable core)."""
@@ -178,8 +178,8 @@ class Session:
         step = self._chunk if valid else len(ids)  # a chunk a call, so that Ctrl-C is heard; C explains what is invalid
         for start in range(0, max(len(ids), 1), max(step, 1)):
             piece = ids[start : start + step]
+            self._tokens[self.position :] = piece.tolist()  # before the call: Ctrl-C may come right after it
             self._check(self._c.feed(self._handle, _pointer(piece), len(piece)))
-            self._tokens += piece.tolist()
 
     def last_logits(self) -> np.ndarray:
         """Logits of the last fed token, f32[vocab], a copy; raises UsageError when there are none (after a rewind)."""
