@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.lanes import lane_numbers
 from edgeq.kernels.naming import symbol, whole_vectors
 from edgeq.kernels.vector import (
@@ -27,6 +27,7 @@ from edgeq.kernels.vector import (
 from edgeq.targets.isa import Isa
 
 
+@factory
 def argmax(N: int, ld: int) -> Kernel:
     """Best of `x[16*lo : 16*hi]`, x: f32[ld]; parameters x, best: f32[1], index: i32[1]; a unit is 16 elements.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.kernels.attention_tile import MAX_ROWS, Buffers, Rows, Shape, attend, max_rows
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.transcendental import LOG2E
 from edgeq.kernels.vector import Expr, Memory, Reg, function, i32, let, loop, maximum, minimum
@@ -23,6 +23,7 @@ _POINTERS = ("qkv", "kc", "vc", "ks", "vs", "scratch", "o")
 _ACCESS = ("in", "in", "in", "in", "in", "scratch", "out")
 
 
+@factory
 def decode(
     H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
 ) -> Kernel:
@@ -47,6 +48,7 @@ def decode(
     return _kernel("attention_decode", shape, ("pos",), "query head", emit)
 
 
+@factory
 def chunk(
     H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
 ) -> Kernel:

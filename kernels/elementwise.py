@@ -12,13 +12,14 @@ import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import activation
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol, whole_vectors
 from edgeq.kernels.transcendental import tanh
 from edgeq.kernels.vector import LANES, Expr, Memory, fence, function, loop, splat
 from edgeq.targets.isa import Isa
 
 
+@factory
 def binary(width: int, op: str) -> Kernel:
     """`o = a + b` (`add`) or `a * b` (`mul`); parameters m, a, b, o: f32[m][width]. `o` may be `a` or `b`."""
     if op not in ("add", "mul"):
@@ -27,6 +28,7 @@ def binary(width: int, op: str) -> Kernel:
     return _rows(symbol(op, width), width, ("a", "b"), combine)
 
 
+@factory
 def unary(width: int, op: str, value: float = 0.0) -> Kernel:
     """`scale`: a * value; `softcap`: value * tanh(a / value); or an activation's name. Parameters m, a, o."""
     if op == "scale":
@@ -37,12 +39,14 @@ def unary(width: int, op: str, value: float = 0.0) -> Kernel:
     return _rows(symbol(op, width), width, ("a",), lambda a: activation.apply(op, a))
 
 
+@factory
 def gated(width: int, act: str) -> Kernel:
     """`o = act(gate) * up`; parameters m, gate, up, o: f32[m][width]."""
     _known(act)
     return _rows(symbol("gated", act, width), width, ("gate", "up"), lambda g, u: activation.apply(act, g) * u)
 
 
+@factory
 def copy_row(width: int) -> Kernel:
     """`o = x[m - 1]`; parameters m, x, o; call with (0, 1)."""
     whole_vectors("copy_row", width=width)

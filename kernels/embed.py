@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol, whole_vectors
 from edgeq.kernels.vector import LANES, Expr, Memory, cast, fence, function, i32, i64, let, loop, splat
 from edgeq.quant.format import VECTOR_BYTES, GroupOffsets, WeightFormat
 from edgeq.targets.isa import Isa
 
 
+@factory
 def embed(N: int, K: int, fmt: WeightFormat, scale: float = 1.0) -> Kernel:
     """`o[i] = scale * w[ids[i]]` for rows lo..hi; parameters m, ids: i32[m], w: packed [N, K], o: f32[m][K].
 
@@ -38,6 +39,7 @@ def embed(N: int, K: int, fmt: WeightFormat, scale: float = 1.0) -> Kernel:
     return Kernel(name, params, build, "row", weight_bytes=fmt.tile_bytes(K))
 
 
+@factory
 def positions(width: int, offset: int) -> Kernel:
     """`o[i] = x[i] + w[pos + i + offset]` for rows lo..hi; parameters m, pos, w: f32[][width], x, o: f32[m][width]."""
     whole_vectors("positions", width=width)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import norm
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.kv_cache import TINY, KvCache
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.vector import (
@@ -45,6 +45,7 @@ _POINTERS = ("qkv", "qw", "kw", "cos", "sin", "kc", "vc", "ks", "vs")
 _ACCESS = ("inout", "weight", "weight", "weight", "weight", "inout", "inout", "inout", "inout")
 
 
+@factory
 def heads(
     H: int, HK: int, D: int, Dv: int, q_norm: bool, k_norm: bool, eps: float, offset: float, rope_dims: int, kv: str,
     context: int, q_scale: float,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, ParamSpec
 
 from edgeq.targets.isa import Isa
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Kernel:
         unit: what one step of (lo, hi) is, in words: `16 output rows`, `head`, `row`, `16 rows`.
         weight_bytes: bytes of the weights file that one full call reads.
         ops: multiply-adds of one full call for one row.
+        family: factory that made it, `linear_int.gemv`; options: what it was called with. Whoever checks or describes a
+            kernel reads these instead of taking its name apart.
     """
 
     name: str
@@ -40,3 +46,19 @@ class Kernel:
     unit: str
     weight_bytes: int = 0
     ops: int = 0
+    family: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def factory(function: Callable[P, Kernel]) -> Callable[P, Kernel]:
+    """Decorates a kernel factory: its kernels remember it (`family`) and its arguments, defaults included (`options`)."""
+    family = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Kernel:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return replace(function(*args, **kwargs), family=family, options=dict(bound.arguments))
+
+    return make

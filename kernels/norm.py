@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import UnsupportedError
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol, whole_vectors
 from edgeq.kernels.vector import LANES, Expr, Memory, Reg, f32, fence, fma, function, let, loop, splat, sqrt, sum16
 from edgeq.targets.isa import Isa
@@ -20,6 +20,7 @@ from edgeq.targets.isa import Isa
 _CHAINS = 4
 
 
+@factory
 def norm(
     width: int, kind: str, eps: float, offset: float = 0.0, heads: int = 1, weight: bool = True,
     bias: bool | None = None,

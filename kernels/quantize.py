@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.targets.isa import Isa
 
 ABSMAX_FLOOR = 1e-20  # a row of zeros gets codes 0 and a scale that is no division by zero
@@ -56,6 +56,7 @@ class Spec:
         return text.replace(".", "p").replace("-", "m").replace("+", "")
 
 
+@factory
 def quantize(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0
 ) -> Kernel:
@@ -84,6 +85,7 @@ def quantize(
     return Kernel(spec.name("quantize"), (*_PARAMS, *(Param(p, "out") for p in _OUTPUTS)), build, "all", 0, 0)
 
 
+@factory
 def quantize_rows(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0
 ) -> Kernel:
@@ -215,10 +217,10 @@ class _Row:
 
 
 def reference(
-    x: np.ndarray, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
+    x: np.ndarray, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
     nw: np.ndarray | None = None, nb: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """f32[M, K] -> (exact codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K])."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """f32[M, K] -> (codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K])."""
     t = np.asarray(x, np.float64)
     if norm == "rms":
         t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * (nw + np.float64(offset))
