@@ -51,7 +51,7 @@ class Kernel:
 
 
 def factory(function: Callable[P, Kernel]) -> Callable[P, Kernel]:
-    """Decorates a kernel factory: its kernels remember it (`family`) and its arguments, defaults included (`options`)."""
+    """Decorates a kernel factory: its kernels remember it (`family`) and its arguments with defaults (`options`)."""
     family = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
     signature = inspect.signature(function)
 
