@@ -7,7 +7,6 @@ The bracket is an exact int32; the sum over groups is one fma a group, in order,
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,19 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
-from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.kernel import Kernel, factory
+from edgeq.kernels.linear_frame import Linear, blocks
 from edgeq.kernels.linear_int_tile import Operands, emit_tile
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
 _INTEGERS = {"q": "int32", "corr": "int32"}
 _POINTERS = {"w": "uint8", "bias": "float32", **_INTEGERS, "sa": "float32", "r": "float32", "o": "float32"}
-_ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
-_PARAMS = tuple(Param(name, _ACCESS.get(name, "in")) for name in _POINTERS)
-_PANELS = 4  # units of 16 outputs that share an activation panel while it is in cache
 
 
+@factory
 def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
-    """`o = epilogue(w @ x + bias)` for one row; unit: 16 outputs.
+    """`o = epilogue(w @ x + bias)` for one row; unit: 16 outputs; parameters w, bias, q, corr, sa, r, o.
 
     Args:
         N, K: rows and columns of the weight (N is padded to 16, a gated one must be a multiple of 32).
@@ -38,52 +36,54 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
     Raises UnsupportedError for a float format, a K that the format cannot hold, or an unknown epilogue.
     """
-    end = _check(N, K, fmt, epilogue)
+    linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             q, corr, sa, r, o = rest
-            x = Operands(isa, fmt, K, 1, w, q, corr)
+            x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0))
             with V.loop(lo, hi) as unit:
-                sums = [emit_tile(x, _tile(x, unit, t, end), V.i32(0), V.i32(0)).row(0) for t in range(end.tiles)]
-                _finish(end, unit, sums, sa[V.i32(0)], b if bias else None, r, o, unit * V.i32(16))
+                sums = [emit_tile(x, linear.tile(unit, t)).row(0) for t in range(linear.end.tiles)]
+                linear.finish(unit, sums, sa[V.i32(0)], b, r, o, unit * V.i32(16))
 
-        return V.function(_name("gemv", N, K, fmt, end, bias), isa, (), _POINTERS, body)
+        return V.function(linear.name("gemv"), isa, (), _POINTERS, body)
 
-    return _kernel("gemv", N, K, fmt, end, bias, (), build)
+    return linear.kernel("gemv", tuple(_POINTERS), build, chunk=False)
 
 
+@factory
 def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
     """`gemv` for the m rows of a chunk; unit: 16 outputs of all rows. Writes rows up to the next multiple of 16."""
-    end = _check(N, K, fmt, epilogue)
-    width = end.width(N)
+    linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
         rows = isa.gemm_rows
 
-        def block(x: Operands, unit: V.Expr, m0: V.Expr, b: V.Memory | None, rest: tuple[V.Memory, ...]) -> None:
-            _, _, sa, r, o = rest
-            quad, corr = V.let(m0 * V.i32(K // 4)), V.let(m0 * V.i32(fmt.groups(K)))
-            tiles = [emit_tile(x, _tile(x, unit, t, end), quad, corr) for t in range(end.tiles)]
-            sums = V.Stack(end.tiles * rows * 16, "float32")
-            for t, i in itertools.product(range(end.tiles), range(rows)):
-                sums.store(V.i32((t * rows + i) * 16), tiles[t].row(i))
-            with V.loop(0, rows) as i:  # a loop: an activation is too much code to repeat for every row
-                row = V.let(m0 + i)
-                y = [sums.vector((i + V.i32(t * rows)) * V.i32(16)) for t in range(end.tiles)]
-                _finish(end, unit, y, sa[row], b, r, o, V.let(row * V.i32(width) + unit * V.i32(16)))
-
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
-            x = Operands(isa, fmt, K, rows, w, rest[0], rest[1])
-            with V.loop(V.i32(0), (hi - lo + V.i32(_PANELS - 1)) // V.i32(_PANELS)) as p:
-                first = V.let(lo + p * V.i32(_PANELS))
-                last = V.let(V.minimum(first + V.i32(_PANELS), hi))
-                with V.loop(V.i32(0), (m + V.i32(rows - 1)) // V.i32(rows)) as block_row, V.loop(first, last) as unit:
-                    block(x, unit, V.let(block_row * V.i32(rows)), b if bias else None, rest)
+            q, corr, sa, r, o = rest
 
-        return V.function(_name("gemm", N, K, fmt, end, bias), isa, ("m",), _POINTERS, body)
+            def block(unit: V.Expr, m0: V.Expr) -> None:
+                quad, first = V.let(m0 * V.i32(K // 4)), V.let(m0 * V.i32(fmt.groups(K)))
+                x = Operands(isa, fmt, K, rows, w, q, corr, quad, first)
+                tiles = [emit_tile(x, linear.tile(unit, t)) for t in range(linear.end.tiles)]
+                sums = [[tile.row(i) for i in range(rows)] for tile in tiles]
+                linear.finish_rows(unit, m0, sums, lambda row: sa[row], b, r, o)
 
-    return _kernel("gemm", N, K, fmt, end, bias, (Param("m", "value"),), build)
+            blocks(lo, hi, m, rows, block)
+
+        return V.function(linear.name("gemm"), isa, ("m",), _POINTERS, body)
+
+    return linear.kernel("gemm", tuple(_POINTERS), build, chunk=True)
+
+
+def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool) -> Linear:
+    """Checked description."""
+    if fmt.is_float:
+        raise UnsupportedError(f"integer linear kernel for {fmt} weights; use linear_float")
+    fmt.check_width(K)
+    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias)
+    linear.end.width(N)
+    return linear
 
 
 def reference(
@@ -109,42 +109,3 @@ def reference(
         y += (q[:, start:stop].astype(np.int64) @ centred.T) * scale[:, g].astype(np.float64)
     y *= sa.astype(np.float64)[:, None]
     return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)
-
-
-def _check(N: int, K: int, fmt: WeightFormat, epilogue: str) -> Epilogue:
-    if fmt.is_float:
-        raise UnsupportedError(f"integer linear kernel for {fmt} weights; use linear_float")
-    fmt.check_width(K)
-    end = Epilogue.parse(epilogue)
-    end.width(N)
-    return end
-
-
-def _name(family: str, N: int, K: int, fmt: WeightFormat, end: Epilogue, bias: bool) -> str:
-    return f"{family}_{fmt}_{N}x{K}_{str(end).replace(':', '_')}{'_bias' if bias else ''}"
-
-
-def _kernel(
-    family: str, N: int, K: int, fmt: WeightFormat, end: Epilogue, bias: bool, scalars: tuple[Param, ...], build: Any
-) -> Kernel:
-    unit = "16 output rows" if family == "gemv" else "16 output rows, all activation rows"
-    name = _name(family, N, K, fmt, end, bias)
-    return Kernel(name, (*scalars, *_PARAMS), build, unit, fmt.nbytes(N, K), N * K)
-
-
-def _tile(x: Operands, unit: V.Expr, t: int, end: Epilogue) -> V.Expr:
-    """Byte offset of the t-th tile of a unit."""
-    return V.let((V.i64(unit) * V.i64(end.tiles) + V.i64(t)) * V.i64(x.fmt.tile_bytes(x.K)))
-
-
-def _finish(
-    end: Epilogue, unit: V.Expr, sums: list[V.Expr], sa: V.Expr,
-    bias: V.Memory | None, r: V.Memory, o: V.Memory, at: V.Expr,
-) -> None:
-    """Scale, bias and epilogue of 16 outputs."""
-    scale = V.let(V.splat(sa))
-    y = []
-    for t, s in enumerate(sums):
-        first = (unit * V.i32(end.tiles) + V.i32(t)) * V.i32(16)
-        y.append(V.let(V.fence(s * scale) if bias is None else V.fma(s, scale, bias.vector(first))))
-    end.emit(y, r, o, at)

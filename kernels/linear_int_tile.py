@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from edgeq.kernels import dot
 from edgeq.kernels import vector as V
-from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, GroupOffsets, WeightFormat
+from edgeq.kernels.linear_groups import Group, walk
+from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes: weights are one stream, and hardware prefetchers alone reach 85-90 % of DRAM bandwidth
@@ -20,7 +21,7 @@ CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdp
 
 @dataclass(frozen=True)
 class Operands:
-    """The kernel's inputs. `rows` activation rows are interleaved by quads (`[K/4][rows][4]`)."""
+    """The kernel's inputs. Activation rows are interleaved by quads (`[K/4][rows][4]`), corrections by groups."""
 
     isa: Isa
     fmt: WeightFormat
@@ -29,6 +30,8 @@ class Operands:
     weights: V.Memory  # uint8
     quads: V.Memory  # int32
     corr: V.Memory  # int32
+    first_quad: V.Expr  # index of the rows' first quad
+    first_corr: V.Expr  # index of the rows' first correction
 
     @property
     def step(self) -> int:
@@ -36,62 +39,21 @@ class Operands:
         wide = {"vnni512": 4, "avx2": 2, "generic": 1}[self.isa.dot]
         return wide * (2 if self.fmt.bits == 8 else 1)
 
+    def quad(self, group: Group) -> V.Expr:
+        """Index of the group's first quad."""
+        return self.first_quad + (group.start >> V.i32(2)) * V.i32(self.rows)
+
     @property
     def quads_at_once(self) -> int:
         """Quads given to one `dot.accumulate`: AVX2 adds several up in 16 bits."""
         return 8 if self.isa.dot == "avx2" else 1
 
 
-@dataclass(frozen=True)
-class Group:
-    """One quantization group of one tile: where its bytes, quads and corrections are, and how long it is."""
-
-    vectors: V.Expr  # byte offsets (int64)
-    scale: V.Expr
-    zero: V.Expr
-    quad: V.Expr  # index of its first quad
-    corr: V.Expr
-    length: int
-
-
-def emit_tile(x: Operands, tile: V.Expr, quad: V.Expr, corr: V.Expr) -> Sums:
-    """Sums of one tile for every activation row.
-
-    Args:
-        x: operands.
-        tile: byte offset (int64) of the tile.
-        quad: index (int32) of the rows' first quad.
-        corr: index (int32) of the rows' first correction.
-    """
+def emit_tile(x: Operands, tile: V.Expr) -> Sums:
+    """Sums of the tile at byte offset `tile` (int64) for every activation row."""
     sums = Looped(x) if x.isa.dot == "generic" else Unrolled(x)
-    offsets, bounds = x.fmt.offsets(x.K), x.fmt.group_bounds(x.K)
-    size, per_block = bounds[0][1], x.fmt.block_groups
-    blocks = x.K // size // per_block
-    if blocks > 1:
-        with V.loop(0, blocks) as b:
-            base = V.let(tile + V.i64(b) * V.i64(x.fmt.block_bytes(x.K)))
-            first_quad = V.let(quad + b * V.i32(per_block * size // 4 * x.rows))
-            first_corr = V.let(corr + b * V.i32(per_block * x.rows))
-            for j in range(per_block):
-                sums.add(_place(x, offsets[j], base, first_quad, first_corr, j, size, size))
-    for g in range(blocks * per_block if blocks > 1 else 0, len(bounds)):
-        length = bounds[g][1] - bounds[g][0]
-        sums.add(_place(x, offsets[g], tile, quad, corr, g, size, length))
+    walk(x.fmt, x.K, tile, sums.add)
     return sums
-
-
-def _place(
-    x: Operands, at: GroupOffsets, base: V.Expr, quad: V.Expr, corr: V.Expr, index: int, size: int, length: int
-) -> Group:
-    """Group `index` after (base, quad, corr), all groups before it being `size` long."""
-    return Group(
-        vectors=base + V.i64(at.vectors),
-        scale=base + V.i64(at.scale),
-        zero=base + V.i64(at.zero),
-        quad=quad + V.i32(index * size // 4 * x.rows),
-        corr=corr + V.i32(index * x.rows),
-        length=length,
-    )
 
 
 class Unrolled:
@@ -135,7 +97,7 @@ class Unrolled:
         """Add `count` weight vectors, the step-th `x.step` of the group, to every row's accumulator."""
         x = self.x
         codes, quads = _load(x, group, V.i64(step) * V.i64(x.step * VECTOR_BYTES), count)
-        first = V.let(group.quad + step * V.i32(x.step * x.rows))
+        first = V.let(x.quad(group) + step * V.i32(x.step * x.rows))
         # Rows inside, quads outside: `rows` independent accumulators are in flight.
         for start in range(0, len(codes), x.quads_at_once):
             some = slice(start, start + x.quads_at_once)
@@ -167,7 +129,7 @@ class Looped:
             codes, quads = _load(x, group, V.i64(v) * V.i64(VECTOR_BYTES), 1)
             with V.loop(0, x.rows) as row:
                 acc = V.Reg("int32", self.integers.vector(row * V.i32(TILE_ROWS)))
-                values = [x.quads[group.quad + (v + V.i32(k)) * V.i32(x.rows) + row] for k in quads]
+                values = [x.quads[x.quad(group) + (v + V.i32(k)) * V.i32(x.rows) + row] for k in quads]
                 dot.accumulate(x.isa, x.fmt.bits, acc, codes, values)
                 self.integers.store(row * V.i32(TILE_ROWS), acc.v)
         self.scale.store(V.i32(0), V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
@@ -181,7 +143,7 @@ Sums = Unrolled | Looped
 
 def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
-    correction = V.splat(x.corr[group.corr + row])
+    correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
     if x.fmt.symmetric:
         return correction
     return V.cast("int32", x.weights.vector(group.zero)) * correction

@@ -1,0 +1,81 @@
+"""Linear layers with float activations: f32 or f16 weights, or 4- and 8-bit weights that are dequantized on the way.
+
+`y[i, n] = sum over k of w[n, k] * x[i, k] + bias[n]`, in float32, in the order that `linear_float_tile` states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgeq.kernels import vector as V
+from edgeq.kernels.epilogue import Epilogue
+from edgeq.kernels.kernel import Kernel, factory
+from edgeq.kernels.linear_float_tile import Operands, emit_tile
+from edgeq.kernels.linear_frame import Linear, blocks
+from edgeq.quant.format import WeightFormat
+from edgeq.targets.isa import Isa
+
+_POINTERS = {"w": "uint8", "bias": "float32", "x": "float32", "r": "float32", "o": "float32"}
+_ROWS = {"vnni512": 4, "avx2": 2, "generic": 1}  # of a block: each row has four accumulators of 16 lanes
+
+
+@factory
+def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
+    """`o = epilogue(w @ x + bias)` for one row x: f32[K]; unit: 16 outputs; parameters w, bias, x, r, o.
+
+    Arguments and errors as of `linear_int.gemv`; every format is accepted.
+    """
+    linear = _linear(N, K, fmt, epilogue, bias)
+
+    def build(isa: Isa) -> Any:
+        def body(lo: V.Expr, hi: V.Expr, w: V.Memory, b: V.Memory, x: V.Memory, r: V.Memory, o: V.Memory) -> None:
+            operands = Operands(isa, fmt, K, 1, w, x, V.i32(0))
+            with V.loop(lo, hi) as unit:
+                sums = [V.let(emit_tile(operands, linear.tile(unit, t))[0]) for t in range(linear.end.tiles)]
+                linear.finish(unit, sums, None, b, r, o, unit * V.i32(16))
+
+        return V.function(linear.name("gemv_float"), isa, (), _POINTERS, body)
+
+    return linear.kernel("gemv_float", tuple(_POINTERS), build, chunk=False)
+
+
+@factory
+def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
+    """`gemv` for the m rows of a chunk, x: f32[m, K]; unit: 16 outputs of all rows. Writes whole blocks of 16 rows."""
+    linear = _linear(N, K, fmt, epilogue, bias)
+
+    def build(isa: Isa) -> Any:
+        rows = _ROWS[isa.dot]
+
+        def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
+            x, r, o = rest
+
+            def block(unit: V.Expr, m0: V.Expr) -> None:
+                operands = Operands(isa, fmt, K, rows, w, x, V.let(m0 * V.i32(K)))
+                sums = [emit_tile(operands, linear.tile(unit, t)) for t in range(linear.end.tiles)]
+                linear.finish_rows(unit, m0, sums, lambda row: None, b, r, o)
+
+            blocks(lo, hi, m, rows, block)
+
+        return V.function(linear.name("gemm_float"), isa, ("m",), _POINTERS, body)
+
+    return linear.kernel("gemm_float", tuple(_POINTERS), build, chunk=True)
+
+
+def reference(
+    weights: np.ndarray, x: np.ndarray, epilogue: str = "store",
+    bias: np.ndarray | None = None, r: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Both kernels in float64: weights [N, K] (dequantized), x [M, K] -> f64[M, N], or half as wide when gated."""
+    y = np.asarray(x, np.float64) @ np.asarray(weights, np.float64).T
+    return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)
+
+
+def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool) -> Linear:
+    """Checked description."""
+    fmt.check_width(K)
+    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias)
+    linear.end.width(N)
+    return linear

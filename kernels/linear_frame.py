@@ -1,0 +1,94 @@
+"""What every linear kernel shares around its inner loops: units, row blocks, bias, epilogue, name and cost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq.kernels import vector as V
+from edgeq.kernels.epilogue import Epilogue
+from edgeq.kernels.kernel import Kernel, Param
+from edgeq.kernels.naming import symbol
+from edgeq.quant.format import TILE_ROWS, WeightFormat
+
+PANELS = 4  # units of 16 outputs that share a block of activation rows while it is in cache
+_ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A weight [N, K] stored as `fmt`, and what happens to its outputs."""
+
+    N: int
+    K: int
+    fmt: WeightFormat
+    end: Epilogue
+    bias: bool
+
+    @property
+    def width(self) -> int:
+        """Columns of o."""
+        return self.end.width(self.N)
+
+    def name(self, family: str) -> str:
+        """C symbol without the ISA."""
+        return symbol(family, str(self.fmt), f"{self.N}x{self.K}", str(self.end), *(["bias"] if self.bias else []))
+
+    def kernel(self, family: str, names: tuple[str, ...], build: Callable[..., Any], chunk: bool) -> Kernel:
+        """The Kernel whose pointers are called `names`; `chunk`: it takes m rows."""
+        params = [Param(n, _ACCESS.get(n, "in")) for n in names]
+        unit = "16 output rows, all activation rows" if chunk else "16 output rows"
+        scalars = [Param("m", "value")] if chunk else []
+        weight_bytes = self.fmt.nbytes(self.N, self.K)
+        return Kernel(self.name(family), (*scalars, *params), build, unit, weight_bytes, self.N * self.K)
+
+    def tile(self, unit: V.Expr, t: int) -> V.Expr:
+        """Byte offset (int64) of the t-th weight tile of a unit."""
+        number = V.i64(unit) * V.i64(self.end.tiles) + V.i64(t)
+        return V.let(number * V.i64(self.fmt.tile_bytes(self.K)))
+
+    def finish(
+        self, unit: V.Expr, sums: list[V.Expr], scale: V.Expr | None,
+        bias: V.Memory, r: V.Memory, o: V.Memory, at: V.Expr,
+    ) -> None:  # fmt: skip
+        """Scale (a scalar, or None), bias and epilogue of 16 outputs, stored at element `at` of o."""
+        factor = None if scale is None else V.let(V.splat(scale))
+        y = []
+        for t, s in enumerate(sums):
+            first = (unit * V.i32(self.end.tiles) + V.i32(t)) * V.i32(TILE_ROWS)
+            y.append(V.let(self._scaled(s, factor, bias.vector(first) if self.bias else None)))
+        self.end.emit(y, r, o, at)
+
+    @staticmethod
+    def _scaled(s: V.Expr, factor: V.Expr | None, bias: V.Expr | None) -> V.Expr:
+        if factor is None:
+            return s if bias is None else s + bias
+        return V.fence(s * factor) if bias is None else V.fma(s, factor, bias)
+
+    def finish_rows(
+        self, unit: V.Expr, m0: V.Expr, sums: list[list[V.Expr]], scale: Callable[[V.Expr], V.Expr | None],
+        bias: V.Memory, r: V.Memory, o: V.Memory,
+    ) -> None:  # fmt: skip
+        """`finish` of rows m0, m0 + 1, ...; sums[t][i]: row i of tile t. A loop, as an activation is much code."""
+        rows = len(sums[0])
+        spilled = V.Stack(len(sums) * rows * TILE_ROWS, "float32")
+        for t, i in itertools.product(range(len(sums)), range(rows)):
+            spilled.store(V.i32((t * rows + i) * TILE_ROWS), sums[t][i])
+        with V.loop(0, rows) as i:
+            row = V.let(m0 + i)
+            y = [spilled.vector((i + V.i32(t * rows)) * V.i32(TILE_ROWS)) for t in range(len(sums))]
+            at = V.let(row * V.i32(self.width) + unit * V.i32(TILE_ROWS))
+            self.finish(unit, y, scale(row), bias, r, o, at)
+
+
+def blocks(lo: V.Expr, hi: V.Expr, m: V.Expr, rows: int, emit: Callable[[V.Expr, V.Expr], None]) -> None:
+    """Loops of a chunk: emit(unit, first row) for units lo..hi and blocks of `rows` rows, `PANELS` units at a time."""
+    with V.loop(V.i32(0), (hi - lo + V.i32(PANELS - 1)) // V.i32(PANELS)) as panel:
+        first = V.let(lo + panel * V.i32(PANELS))
+        last = V.let(V.minimum(first + V.i32(PANELS), hi))
+        with V.loop(V.i32(0), (m + V.i32(rows - 1)) // V.i32(rows)) as block, V.loop(first, last) as unit:
+            emit(unit, V.let(block * V.i32(rows)))
+
+

@@ -1,0 +1,47 @@
+"""Emits the walk over the quantization groups of one packed tile: a loop over whole blocks, then what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeq.kernels import vector as V
+from edgeq.quant.format import GroupOffsets, WeightFormat
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of a tile: byte offsets (int64) of its vectors, fp16 scales and zero points; its place in the row."""
+
+    vectors: V.Expr
+    scale: V.Expr
+    zero: V.Expr
+    number: V.Expr  # int32
+    start: V.Expr  # int32, its first k
+    length: int
+
+
+def walk(fmt: WeightFormat, K: int, tile: V.Expr, visit: Callable[[Group], None]) -> None:
+    """Call `visit` (which emits code) for every group of the tile at byte offset `tile` (int64), in order of k."""
+    offsets, bounds = fmt.offsets(K), fmt.group_bounds(K)
+    size, per_block = bounds[0][1], fmt.block_groups
+    blocks = K // size // per_block
+    if blocks > 1:
+        with V.loop(0, blocks) as b:
+            base = V.let(tile + V.i64(b) * V.i64(fmt.block_bytes(K)))
+            first = V.let(b * V.i32(per_block))
+            for j in range(per_block):
+                visit(_place(offsets[j], base, first + V.i32(j), size, size))
+    for g in range(blocks * per_block if blocks > 1 else 0, len(bounds)):
+        visit(_place(offsets[g], tile, V.i32(g), size, bounds[g][1] - bounds[g][0]))
+
+
+def _place(at: GroupOffsets, base: V.Expr, number: V.Expr, size: int, length: int) -> Group:
+    return Group(
+        vectors=base + V.i64(at.vectors),
+        scale=base + V.i64(at.scale),
+        zero=base + V.i64(at.zero),
+        number=number,
+        start=number * V.i32(size),
+        length=length,
+    )
