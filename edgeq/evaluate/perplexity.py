@@ -1,7 +1,8 @@
 """Perplexity by llama-perplexity's default protocol, so that figures can be put beside llama.cpp's.
 
-The whole text is tokenized once and cut into windows of 512 tokens; the first token of each is replaced by BOS; the
-model sees each window from an empty context; rows 256 to 510 are scored on the tokens that follow them.
+The whole text is tokenized once and cut into windows of 512 tokens; if the tokenizer puts a begin token before a text,
+it replaces the first token of each window (`text.text_tokens` finds out); the model sees each window from an empty
+context; rows 256 to 510 are scored on the tokens that follow them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ def perplexity(
     windows: int | None = None,
     progress: Progress | None = None,
 ) -> Perplexity:
-    """Perplexity of `logits` on a text's `tokens` (without an added BOS).
+    """Perplexity of `logits` on a text's `tokens`.
 
     Args:
         logits: the model, see `Logits`.
-        tokens: the whole text, tokenized once. bos: None leaves each window's first token as it is.
+        tokens, bos: what `text.text_tokens` gives; bos None leaves each window's first token as it is.
         window: tokens a window. windows: stop after as many; None: all that the text has.
         progress: called with ("score the text", windows done, windows).
 

@@ -23,7 +23,7 @@ class Windows:
     """Windows of a text.
 
     Attributes:
-        inputs: what the model sees: each window's tokens, the first replaced by BOS if the model has one.
+        inputs: what the model sees: each window's tokens, the first replaced by `bos` if there is one.
         first: the first row that is scored; rows before it only give context.
     """
 
