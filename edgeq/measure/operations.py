@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from edgeq.runtime.loader import Profile
 
@@ -42,25 +44,34 @@ def label(region: dict[str, Any]) -> str:
     return f"{region['kind']} {modules[0]}{more}" if modules else region["kind"]
 
 
-def operations(regions: Sequence[dict[str, Any]], profile: Profile) -> list[Operation]:
-    """Merge an entry's regions (of the manifest) by label, in the plan's order; empty when nothing was walked."""
-    if not profile.walks:
+def operations(regions: Sequence[dict[str, Any]], profiles: Sequence[Profile]) -> list[Operation]:
+    """Merge an entry's regions (of the manifest) by label, in the plan's order; empty when nothing was walked.
+
+    A region's time is the median over `profiles`, each of which holds walks of the same length: one that the machine
+    disturbed does not count.
+    """
+    walked = [profile for profile in profiles if profile.walks]
+    if not walked:
         return []
+    total = np.median([profile.total_ns / profile.walks for profile in walked], axis=0)
+    inside = np.median([profile.inside_ns / profile.walks for profile in walked], axis=0)
+    rows = walked[0].rows / walked[0].walks
     groups: dict[str, list[int]] = {}
     for index, region in enumerate(regions):
         groups.setdefault(label(region), []).append(index)
-    return [_merge(name, indices, regions, profile) for name, indices in groups.items()]
+    return [
+        Operation(
+            name=name,
+            regions=len(at),
+            us=float(total[at].sum()) / 1e3,
+            wait_us=float((total[at] - inside[at]).sum()) / 1e3,
+            weight_bytes=sum(regions[i]["weight_bytes"] for i in at),
+            ops=sum(_ops(regions[i], rows) for i in at),
+        )
+        for name, at in groups.items()
+    ]
 
 
-def _merge(name: str, indices: list[int], regions: Sequence[dict[str, Any]], profile: Profile) -> Operation:
-    total = float(profile.total_ns[indices].sum()) / profile.walks / 1e3
-    inside = float(profile.inside_ns[indices].sum()) / profile.walks / 1e3
-    rows = profile.rows / profile.walks
-    return Operation(
-        name=name,
-        regions=len(indices),
-        us=total,
-        wait_us=total - inside,
-        weight_bytes=sum(regions[i]["weight_bytes"] for i in indices),
-        ops=round(rows * sum(regions[i]["ops"] for i in indices)),
-    )
+def _ops(region: dict[str, Any], rows: float) -> int:
+    # A gemv takes one row whatever the entry is fed: the head sees the last row only.
+    return round(region["ops"] * (1 if region["kind"] == "gemv" else rows))

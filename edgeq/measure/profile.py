@@ -17,7 +17,7 @@ from edgeq.measure.machine import this_machine
 from edgeq.measure.operations import Operation, operations
 from edgeq.measure.speed import decode_rate, first_token_seconds, prefill_rate
 from edgeq.measure.spread import LEAST, Spread, repeat
-from edgeq.runtime.loader import Session
+from edgeq.runtime.loader import Profile, Session
 
 SCHEMA_VERSION = 1
 FIRST_TOKEN_PROMPT = 128
@@ -66,7 +66,9 @@ def profile(path: str | Path, settings: Settings | None = None, progress: Report
 
 
 def _check_lengths(settings: Settings, context: int) -> None:
-    longest = max((*settings.prefill, settings.decode))
+    if not settings.prefill or min(*settings.prefill, settings.decode, settings.repeats) < 1:
+        raise UsageError("give at least one prompt length, and at least 1 token and 1 repeat of each")
+    longest = max(*settings.prefill, settings.decode)
     if longest > context:
         raise UsageError(f"{longest} tokens do not fit the artifact's context of {context}; measure fewer")
 
@@ -102,14 +104,17 @@ def _speeds(session: Session, settings: Settings, say: Report) -> dict[str, Spre
 def _entries(
     session: Session, manifest: dict[str, Any], settings: Settings, say: Report
 ) -> dict[str, list[Operation]]:
-    say("time each region", 0, 0)
-    session.profile_start()
-    for _ in range(settings.repeats):
+    names = [entry.name for entry in session.entries]
+    runs: dict[str, list[Profile]] = {name: [] for name in names}
+    for i in range(settings.repeats):
+        say("time each region", i, settings.repeats)
+        session.profile_start()
         decode_rate(session, settings.decode)
-        if settings.prefill:
-            prefill_rate(session, max(settings.prefill))
+        prefill_rate(session, max(settings.prefill))
+        for name in names:
+            runs[name].append(session.profile(name))
     session.profile_stop()
-    return {e["name"]: operations(e["regions"], session.profile(e["name"])) for e in manifest["entries"]}
+    return {e["name"]: operations(e["regions"], runs[e["name"]]) for e in manifest["entries"]}
 
 
 def _resident(before: int) -> dict[str, int]:

@@ -1,0 +1,70 @@
+"""`edgeq compile`: what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from edgeq.cli.app import app
+
+
+def edgeq(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_compile_json_says_what_was_made(tiny_model, tmp_path):
+    out = tmp_path / "out"
+    result = edgeq("compile", tiny_model, "-o", out, "--bits", "W8A8", "--context", 32, "--chunk", 16, "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert (report["bits"], report["context"], report["chunk"]) == ("w8a8", 32, 16)
+    assert report["files"]["model.so"] == (out / "model.so").stat().st_size
+    assert report["compile_seconds"] > 0
+    assert "edgeq: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--bits", "w5a8"), 2, "w5"),
+        (("--bits", "soup"), 2, "soup"),
+        (("--target", "z80"), 2, "x86-64"),
+        (("--context", "0"), 2, "context"),
+    ],
+)
+def test_what_means_nothing_is_refused_before_work(tiny_model, tmp_path, words, code, says):
+    result = edgeq("compile", tiny_model, "-o", tmp_path / "out", *words)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_model_is_3(tmp_path):
+    result = edgeq("compile", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "nowhere" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_exists_is_5_and_stays_as_it_was(tiny_model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    for extra in ((), ("--overwrite",)):
+        result = edgeq("compile", tiny_model, "-o", tmp_path / "out", *extra)
+        assert result.exit_code == 5
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+
+
+def test_ctrl_c_leaves_nothing(tiny_model, tmp_path, monkeypatch):
+    from edgeq import compiler
+
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compiler, "write_library", interrupted)
+    result = edgeq("compile", tiny_model, "-o", tmp_path / "out", "--context", 32, "--chunk", 16)
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
