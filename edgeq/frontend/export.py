@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
+import logging
 import re
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,22 +31,57 @@ def example_inputs(model: nn.Module, mode: FakeTensorMode) -> dict[str, torch.Te
         return {name: torch.zeros(1, EXAMPLE_LENGTH, dtype=torch.long) for name in names}
 
 
-def export_model(model: nn.Module, implementation: str) -> fx.GraphModule:
-    """Export with a symbolic sequence length and batch 1; parameters of `model` become fake.
+class TraceError(Exception):
+    """torch.export failed: the innermost Hugging Face module that was running, and why."""
+
+
+def export_model(model: nn.Module, implementation: str, *, fixed: bool = False) -> fx.GraphModule:
+    """Export with a symbolic sequence length (or a fixed one) and batch 1; parameters of `model` become fake.
 
     Returns a functional graph whose get_attr targets are parameter names, tied ones under one name.
+
+    Raises:
+        TraceError: the model does what cannot be traced.
     """
     mode = fake_parameters(model)
     inputs = example_inputs(model, mode)
     length = Dim("s", min=2, max=MAX_LENGTH)
-    dims: dict[str, Any] = {name: {1: length} for name in inputs}
-    with torch.no_grad(), tracing(implementation):
-        program = export(
-            model, (), {**inputs, "use_cache": False}, dynamic_shapes={**dims, "use_cache": None}, strict=False
-        )
-        if _writes_in_place(program):
-            program = program.run_decompositions({})  # decomposes nothing: it only makes the graph functional
+    dims: dict[str, Any] = {name: {} if fixed else {1: length} for name in inputs}
+    try:
+        with torch.no_grad(), tracing(implementation), _quiet():
+            program = export(
+                model, (), {**inputs, "use_cache": False}, dynamic_shapes={**dims, "use_cache": None}, strict=False
+            )
+            if _writes_in_place(program):
+                program = program.run_decompositions({})  # decomposes nothing: it only makes the graph functional
+    except Exception as error:  # torch.export raises many types
+        raise TraceError(_blame(error, model)) from error
     return _flatten(program, model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch prints graphs and warnings when a trace fails; what matters of it is in our own message."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _blame(error: Exception, model: nn.Module) -> str:
+    """`model.layers.0.mixer: why`, from the modules on the traceback."""
+    names = {id(module): name for name, module in model.named_modules()}
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        where = names.get(id(trace.tb_frame.f_locals.get("self")), where)
+        trace = trace.tb_next
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{where or 'the model'}: {type(error).__name__}: {reason}"
 
 
 def _writes_in_place(program: ExportedProgram) -> bool:
@@ -132,5 +172,5 @@ def _with_weights(graph: fx.Graph, gm: fx.GraphModule) -> fx.GraphModule:
             fake = isinstance(tensor, torch._subclasses.FakeTensor)
             set_tensor(root, node.target, torch.empty_like(tensor, device="meta") if fake else tensor)
             if node.meta.get("val") is None:
-                node.meta["val"] = tensor if fake else mode.from_tensor(tensor)
+                node.meta["val"] = tensor if fake else mode.from_tensor(tensor, static_shapes=True)
     return fx.GraphModule(root, graph)

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 
 import edgeq.ir.ops  # noqa: F401  (registers the edgeq ops)
-from edgeq.errors import UnsupportedError
+from edgeq.errors import ModelError, UnsupportedError
 from edgeq.frontend import raising_activation as activation
 from edgeq.frontend import raising_attention as attention
 from edgeq.frontend import raising_linear as linear
 from edgeq.frontend import raising_norm as norm
 from edgeq.frontend.canonical import clean
-from edgeq.frontend.export import export_model
+from edgeq.frontend.export import TraceError, export_model
 from edgeq.frontend.hooks import IMPLEMENTATIONS
+from edgeq.frontend.raising_pairs import drop_shared_order
 from edgeq.frontend.raising_rope import raise_rope
 from edgeq.frontend.rewrite import Rule, apply
 from edgeq.frontend.skeleton import build_skeleton
-from edgeq.frontend.support import offending
+from edgeq.frontend.support import by_module, offending
 from edgeq.frontend.token_major import flatten_norm, lift_rows, resolve_layout
+from edgeq.ir.graph import calls
 
 if TYPE_CHECKING:
     from edgeq.frontend.source import Source
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
 STAGES: list[list[Rule]] = [
     [linear.raise_addmm, linear.raise_matmul, linear.raise_bias],
     [norm.raise_rms_norm, norm.raise_aten_rms_norm, norm.raise_rms_weight],
+    [norm.raise_layer_norm],
     [activation.raise_gelu],
     [raise_rope],
     [attention.raise_sdpa, attention.raise_written_out],
     [attention.mask_from_bias, attention.flatten_attention],
     [flatten_norm, lift_rows],
 ]
-LATE: list[Rule] = [activation.raise_gated, attention.fold_query_scale]
+LATE: list[Rule] = [activation.raise_square, activation.raise_gated, drop_shared_order, attention.fold_query_scale]
 
 
 def load_graph(source: Source) -> fx.GraphModule:
@@ -52,30 +55,35 @@ def raised_graph(config: Any) -> fx.GraphModule:
     """`load_graph` from a transformers config alone.
 
     transformers' attention interface is tried first; models outside it are traced with raw sdpa, then with attention
-    written out. The message lists what the best attempt left outside the dialect.
+    written out. The message lists what the first attempt that could be traced leaves outside the dialect.
     """
-    best: tuple[list[str], fx.GraphModule] | None = None
-    failures = []
+    problems: list[str] = []
     for implementation in IMPLEMENTATIONS:
         try:
             gm = export_model(build_skeleton(config, implementation), implementation)
-        except UnsupportedError:
-            raise
-        except Exception as error:  # torch.export raises many types
-            failures.append(f"tracing with {implementation} attention: {_first_line(error)}")
+        except (TraceError, ModelError) as error:  # ModelError: the class does not know this implementation
+            problems = problems or [f"cannot be traced: {error}"]
             continue
         raise_graph(gm)
         found = offending(gm)
         if not found:
             return gm
-        if best is None or len(found) < len(best[0]):
-            best = found, gm
-    raise UnsupportedError(_message(config, best[0] if best else failures))
+        problems = found
+        if calls(gm, "edgeq.attention"):
+            break  # attention is understood: another implementation of it would not help
+    raise UnsupportedError(_message(config, _at_fixed_length(config, problems)))
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _at_fixed_length(config: Any, problems: list[str]) -> list[str]:
+    """What a model that cannot be traced for every length holds, seen at one length."""
+    if not problems[0].startswith("cannot be traced"):
+        return problems
+    try:
+        gm = export_model(build_skeleton(config), "eager", fixed=True)
+    except (TraceError, ModelError):
+        return problems
+    raise_graph(gm)
+    return problems + [f"{op}: {modules}" for op, modules in by_module(gm).items()]
 
 
 def _message(config: Any, problems: list[str]) -> str:

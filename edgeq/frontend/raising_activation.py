@@ -50,6 +50,13 @@ def raise_gelu(node: fx.Node) -> bool:
     return False
 
 
+def raise_square(node: fx.Node) -> bool:
+    """square(x), pow(x, 2) -> x * x (after norms, which are known by their squares)"""
+    if base(node) != "square" and not (base(node) == "pow" and node.args[1] == 2):
+        return False
+    return replace(node, call(node, aten.mul.Tensor, node.args[0], node.args[0]))
+
+
 def raise_gated(node: fx.Node) -> bool:
     """act(gate) * up -> gated(gate, up)"""
     if base(node) != "mul" or not all(isinstance(a, fx.Node) for a in node.args[:2]):

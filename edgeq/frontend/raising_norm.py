@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgeq.frontend.match import Pattern, is_number, match, match_any, rank
+from edgeq.frontend.match import Pattern, is_number, match, match_any, rank, shape
 from edgeq.frontend.rewrite import call, replace
 from edgeq.ir.graph import is_weight
 
@@ -47,6 +47,18 @@ def raise_rms_weight(node: fx.Node) -> bool:
             options = {**norm.kwargs, "offset": 1.0} if plus else dict(norm.kwargs)
             return replace(node, call(node, eq.rms_norm.default, norm.args[0], plus["w"] if plus else w, **options))
     return False
+
+
+def raise_layer_norm(node: fx.Node) -> bool:
+    """rms_norm(x - mean(x), w) -> layer_norm(x, w)"""
+    if node.target is not eq.rms_norm.default or node.kwargs.get("offset", 0.0):
+        return False
+    found = match(("sub", "x", ("mean", "x", [-1], True)), node.args[0])
+    if not found:
+        return False
+    weight = node.args[1] if len(node.args) > 1 else None
+    size = [int(shape(node)[-1])]
+    return replace(node, call(node, aten.layer_norm.default, found["x"], size, weight, None, node.kwargs["eps"]))
 
 
 def _orders(found: dict | None) -> list[tuple[fx.Node, fx.Node]]:

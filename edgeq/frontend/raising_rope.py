@@ -1,7 +1,8 @@
 """Rotary position embeddings of every spelling -> `edgeq::rope` on flat token-major tensors.
 
-Spellings: rotate-half `x*cos + cat(-x2, x1)*sin`; split `cat(a*cos - b*sin, b*cos + a*sin)`; either on the first
-channels of a head only, with the rest concatenated behind.
+Spellings: rotate-half `x*cos + cat(-x2, x1)*sin`; split `cat(a*cos - b*sin, b*cos + a*sin)`; neighbouring pairs
+`x*cos + interleave(-x[1::2], x[0::2])*sin`, which are brought to halves by an order of features that `raising_pairs`
+removes; each of them on the first channels of a head only, with the rest concatenated behind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import fx
 
 from edgeq.frontend.heads import as_flat, from_flat, heads_of
-from edgeq.frontend.match import base, is_number, match, rank, shape
+from edgeq.frontend.match import base, is_number, match, rank, same_dims, shape
+from edgeq.frontend.raising_pairs import halves_from_pairs, pairs_from_halves
 from edgeq.frontend.rewrite import call, replace
 from edgeq.ir.graph import is_weight
 
@@ -21,37 +23,48 @@ eq = torch.ops.edgeq
 
 
 class Angles(NamedTuple):
-    """A cos or sin operand, cos(pos * inv_freq) * scale; full: both halves of the channels are there."""
+    """A cos or sin operand, cos(pos * inv_freq) * scale; layout: how angles lie on channels.
+
+    layout: "once" (half as many as channels), "halves" (f0 f1 .. f0 f1 ..) or "pairs" (f0 f0 f1 f1 ..).
+    """
 
     pos: fx.Node
     inv_freq: fx.Node
     scale: float
-    full: bool
+    layout: str
 
 
 def raise_rope(node: fx.Node) -> bool:
     """Any spelling; the rotated tensor has a head axis."""
-    found = _rotate_half(node) or _split(node)
+    found = _rotate(node) or _split(node)
     if found is None:
         return False
     x, angles, out = found
+    rotated = shape(x)[-1]
     x, out = _with_rest(x, out)
     heads = heads_of(x)
     if heads is None:
         return False
+    flat = as_flat(node, x, heads)
+    if angles.layout == "pairs":
+        flat = halves_from_pairs(node, flat, heads, rotated)
     options = {"heads": heads.heads, "scale": angles.scale}
-    flat = call(node, eq.rope.default, as_flat(node, x, heads), angles.pos, angles.inv_freq, **options)
+    flat = call(node, eq.rope.default, flat, angles.pos, angles.inv_freq, **options)
+    if angles.layout == "pairs":
+        flat = pairs_from_halves(node, flat, heads, rotated)
     return replace(out, from_flat(node, flat, heads))
 
 
-def _rotate_half(node: fx.Node) -> tuple[fx.Node, Angles, fx.Node] | None:
+def _rotate(node: fx.Node) -> tuple[fx.Node, Angles, fx.Node] | None:
+    """x*cos + rotated(x)*sin, by halves or by pairs"""
     found = match(("add", ("mul", "x", "c"), ("mul", "r", "s")), node)
     if found is None:
         return None
     for x, c, r, s in _orders(found):
-        if rank(x) == 4 and _is_rotated(r, x):
+        layout = _rotation(r, x) if rank(x) == 4 else None
+        if layout:
             cos, sin = _angles(c, "cos"), _angles(s, "sin")
-            if cos and cos == sin and cos.full:
+            if cos and cos == sin and cos.layout == layout:
                 return x, cos, node
     return None
 
@@ -64,12 +77,24 @@ def _orders(found: dict[str, Any]) -> Iterator[tuple[Any, Any, Any, Any]]:
             yield u, v, p, q
 
 
-def _is_rotated(r: Any, x: fx.Node) -> bool:
-    """r = cat([-x[half:], x[:half]], -1)"""
-    if base(r) != "cat" or len(r.args[0]) != 2 or base(r.args[0][0]) != "neg":
+def _rotation(r: Any, x: fx.Node) -> str | None:
+    """ "halves" of r = cat([-x[half:], x[:half]], -1), "pairs" of r = reshape(stack([-x[1::2], x[0::2]], -1))"""
+    joined = r.args[0] if base(r) == "reshape" else r
+    if base(joined) not in ("cat", "stack") or len(joined.args[0]) != 2 or base(joined.args[0][0]) != "neg":
+        return None
+    second, first = joined.args[0][0].args[0], joined.args[0][1]
+    if base(joined) == "cat":
+        return "halves" if joined is r and _halves(first, second) is x else None
+    in_pairs = joined.args[1:] in ((-1,), (4,)) and _is_every_other(first, x, 0) and _is_every_other(second, x, 1)
+    return "pairs" if joined is not r and in_pairs and same_dims(shape(r), shape(x)) else None
+
+
+def _is_every_other(part: Any, x: fx.Node, first: int) -> bool:
+    """part = x[..., first::2]"""
+    if base(part) != "slice" or part.args[0] is not x or len(part.args) != 5:
         return False
-    second, first = r.args[0][0].args[0], r.args[0][1]
-    return _halves(first, second) is x
+    axis, start, stop, step = part.args[1:]
+    return axis in (-1, rank(x) - 1) and (start or 0) == first and stop >= shape(x)[-1] and step == 2
 
 
 def _halves(first: Any, second: Any) -> fx.Node | None:
@@ -106,7 +131,7 @@ def _split(node: fx.Node) -> tuple[fx.Node, Angles, fx.Node] | None:
         return None
     for a, c, b, s in _orders({"x": found["a"], "c": found["c"], "r": found["b"], "s": found["s"]}):
         x, cos, sin = _halves(a, b), _angles(c, "cos"), _angles(s, "sin")
-        if x is not None and cos and cos == sin and not cos.full:
+        if x is not None and cos and cos == sin and cos.layout == "once":
             return x, cos, node
     return None
 
@@ -129,22 +154,46 @@ def _with_rest(x: fx.Node, out: fx.Node) -> tuple[fx.Node, fx.Node]:
 
 def _angles(operand: Any, kind: str) -> Angles | None:
     """Follow a cos/sin operand back to positions and inverse frequencies."""
-    scale = 1.0
-    while base(operand) in ("unsqueeze", "to", "mul"):
+    scale, layouts = 1.0, []
+    while base(operand) in ("unsqueeze", "to", "mul", "repeat_interleave", "slice"):
         if base(operand) == "mul":
             if not is_number(operand.args[1]):
                 return None
             scale *= operand.args[1]
+        layouts.append(_layout_step(operand))
         operand = operand.args[0]
     if base(operand) != kind:
         return None
-    angle, full = _through(operand.args[0], ("to",)), False
-    if base(angle) == "cat" and len(angle.args[0]) == 2 and angle.args[0][0] is angle.args[0][1]:
-        angle, full = angle.args[0][0], True
-    return _outer_product(angle, scale, full)
+    angle = _through(operand.args[0], ("to",))
+    while _layout_step(angle):
+        layouts.append(_layout_step(angle))
+        angle = angle.args[0][0] if base(angle) == "cat" else angle.args[0]
+    layout = LAYOUTS.get(tuple(step for step in layouts if step))
+    return _outer_product(angle, scale, layout) if layout else None
 
 
-def _outer_product(angle: Any, scale: float, full: bool) -> Angles | None:
+LAYOUTS = {
+    (): "once", ("doubled",): "halves", ("interleaved",): "pairs", ("interleaved", "first half", "doubled"): "pairs",
+    ("first half", "doubled"): "once",
+}
+
+
+def _layout_step(node: Any) -> str:
+    """What one op does to the last axis of a table of angles; "" for nothing, "other" for what is not understood."""
+    if base(node) == "cat":
+        return "doubled" if len(node.args[0]) == 2 and node.args[0][0] is node.args[0][1] else "other"
+    if base(node) == "repeat_interleave":
+        return "interleaved" if node.args[1:] in ((2, -1), (2, 2), (2, 3)) or _repeats_last(node) else "other"
+    if base(node) == "slice":
+        return "first half" if _is_part(node, node.args[0], 0, shape(node.args[0])[-1] // 2) else "other"
+    return ""
+
+
+def _repeats_last(node: fx.Node) -> bool:
+    return node.args[1:] == (2,) and node.kwargs.get("dim") in (-1, rank(node) - 1)
+
+
+def _outer_product(angle: Any, scale: float, layout: str) -> Angles | None:
     """(inv_freq[:, None] @ pos[None]).T or pos[:, None] * inv_freq"""
     if base(angle) == "transpose":
         angle = angle.args[0]
@@ -153,7 +202,7 @@ def _outer_product(angle: Any, scale: float, full: bool) -> Angles | None:
     pair = [_through(x, ("unsqueeze", "to", "expand", "reshape", "slice")) for x in angle.args[:2]]
     freq = [x for x in pair if is_weight(x) and rank(x) == 1]
     pos = [x for x in pair if not is_weight(x) and rank(x) == 2]
-    return Angles(pos[0], freq[0], scale, full) if len(freq) == len(pos) == 1 else None
+    return Angles(pos[0], freq[0], scale, layout) if len(freq) == len(pos) == 1 else None
 
 
 def _through(x: Any, kinds: tuple[str, ...]) -> Any:

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeq.frontend.export import set_tensor
+from edgeq.frontend.export import attribute, set_tensor
 from edgeq.frontend.heads import as_flat, from_flat, heads_of
 from edgeq.frontend.match import base, rank, shape
-from edgeq.frontend.rewrite import call, replace, sweep
+from edgeq.frontend.rewrite import call, fake_mode, replace, sweep
 from edgeq.ir.graph import is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
 LAYOUT = {
     "reshape", "transpose", "permute", "slice", "split", "split_with_sizes", "chunk", "unbind", "getitem", "select",
-    "squeeze", "unsqueeze", "expand", "index", "movedim",
+    "squeeze", "unsqueeze", "expand", "index", "movedim", "index_select",
 }
 ROW_WISE = {
     "linear", "layer_norm", "rms_norm", "add", "sub", "mul", "div", "tanh", "gelu", "silu", "relu", "quick_gelu",
@@ -60,7 +60,7 @@ def resolve_layout(gm: fx.GraphModule) -> int:
         if base(node) in LAYOUT or node.op not in ("call_function", "output"):
             continue
         for x in node.all_input_nodes:
-            new = _resolve(gm, x) if base(x) in LAYOUT and _is_flat(x) and not is_weight(x) else None
+            new = _resolve(x) if base(x) in LAYOUT and _is_flat(x) and not is_weight(x) else None
             if new is not None and new is not x:
                 node.replace_input_with(x, new)
                 changed += 1
@@ -72,7 +72,7 @@ def _is_flat(x: fx.Node) -> bool:
     return rank(x) == 3 and isinstance(shape(x)[1], torch.SymInt) and isinstance(shape(x)[2], int)
 
 
-def _resolve(gm: fx.GraphModule, x: fx.Node) -> fx.Node | None:
+def _resolve(x: fx.Node) -> fx.Node | None:
     """The chain that ends at flat x, without layout ops; None when it moves more than features within a token."""
     chain = [x]
     while base(chain[-1]) in LAYOUT:
@@ -80,31 +80,28 @@ def _resolve(gm: fx.GraphModule, x: fx.Node) -> fx.Node | None:
     root = chain.pop()
     if not _is_flat(root):
         return None
-    features = _features(gm, root, chain[::-1])
+    features = _features(root, chain[::-1])
     if features is None:
         return None
     width = int(shape(root)[2])
     if torch.equal(features, torch.arange(width)):
         return root
     if base(root) == "linear" and is_weight(root.args[1]):
-        return _linear_rows(gm, root, x, features)
-    adjacent = torch.equal(features, torch.arange(len(features)) + features[0])
-    if not adjacent or _is_last_slice(x, root):
-        return None
-    first = int(features[0])
-    return call(x, aten.slice.Tensor, root, 2, first, first + len(features))
+        return _linear_rows(root, x, features)
+    if base(x) in ("slice", "index_select") and x.args[0] is root:
+        return None  # already the simplest form
+    if torch.equal(features, torch.arange(len(features)) + features[0]):
+        first = int(features[0])
+        return call(x, aten.slice.Tensor, root, 2, first, first + len(features))
+    return call(x, aten.index_select.default, root, 2, constant(x, features, "order"))
 
 
-def _is_last_slice(x: fx.Node, root: fx.Node) -> bool:
-    return base(x) == "slice" and x.args[0] is root and x.args[1] in (2, -1)
-
-
-def _features(gm: fx.GraphModule, root: fx.Node, chain: list[fx.Node]) -> Tensor | None:
+def _features(root: fx.Node, chain: list[fx.Node]) -> Tensor | None:
     """i64 `[M]`: the feature of root that each feature of the chain's end is; None if tokens get mixed."""
     width = int(shape(root)[2])
     env: dict[fx.Node, Any] = {root: torch.arange(LENGTH * width).reshape(1, LENGTH, width)}
     for node in chain:
-        args = fx.map_arg(node.args, lambda n: env[n] if n in env else concrete(gm, n))
+        args = fx.map_arg(node.args, lambda n: env[n] if n in env else concrete(n))
         try:
             env[node] = node.target(*args, **node.kwargs)  # type: ignore[operator]
         except (RuntimeError, TypeError, IndexError):
@@ -117,24 +114,35 @@ def _features(gm: fx.GraphModule, root: fx.Node, chain: list[fx.Node]) -> Tensor
     return feature[0].clone() if bool(kept) else None
 
 
-def concrete(gm: fx.GraphModule, node: fx.Node) -> Any:
+def concrete(node: fx.Node) -> Any:
     """The value of a size or constant when the sequence has LENGTH tokens."""
     v = node.meta.get("val")
     if isinstance(v, torch.SymInt):
         expression = v.node.expr
         return int(expression.subs(dict.fromkeys(expression.free_symbols, LENGTH)))
-    if node.op == "get_attr":
-        return _attribute(gm, str(node.target))
-    return v
+    return read_constant(node) if node.op == "get_attr" else v
 
 
-def _attribute(root: Any, path: str) -> Any:
-    for name in path.split("."):
-        root = getattr(root, name)
-    return root
+def read_constant(node: fx.Node) -> Tensor:
+    """The tensor that the graph holds for a get_attr node."""
+    return attribute(node.graph.owning_module, str(node.target))
 
 
-def _linear_rows(gm: fx.GraphModule, linear: fx.Node, x: fx.Node, features: Tensor) -> fx.Node:
+def constant(like: fx.Node, tensor: Tensor, kind: str) -> fx.Node:
+    """A get_attr node before `like` that holds `tensor`; equal ones of a kind share one buffer `<kind>_<number>`."""
+    gm = like.graph.owning_module
+    names = [name for name in gm._buffers if name.startswith(f"{kind}_")]
+    name = next((n for n in names if torch.equal(gm._buffers[n], tensor)), None)
+    if name is None:
+        name = f"{kind}_{len(names)}"
+        set_tensor(gm, name, tensor)
+    with like.graph.inserting_before(like):
+        node = like.graph.get_attr(name)
+    node.meta.update(val=fake_mode(like.graph).from_tensor(tensor, static_shapes=True), hf="")
+    return node
+
+
+def _linear_rows(linear: fx.Node, x: fx.Node, features: Tensor) -> fx.Node:
     """linear over the rows `features` of its weight and bias."""
     operands = [a for a in linear.args[1:] if a is not None]
     adjacent = torch.equal(features, torch.arange(len(features)) + features[0])
@@ -142,22 +150,8 @@ def _linear_rows(gm: fx.GraphModule, linear: fx.Node, x: fx.Node, features: Tens
         first = int(features[0])
         parts = [call(x, aten.slice.Tensor, w, 0, first, first + len(features)) for w in operands]
     else:
-        index = _index(gm, x, features)
+        index = constant(x, features, "rows")
         parts = [call(x, aten.index_select.default, w, 0, index) for w in operands]
     new = call(x, aten.linear.default, linear.args[0], *parts)
     new.meta["hf"] = linear.meta["hf"]
     return new
-
-
-def _index(gm: fx.GraphModule, x: fx.Node, features: Tensor) -> fx.Node:
-    """A get_attr node holding the row numbers; equal ones share a buffer."""
-    for name, tensor in gm.named_buffers():
-        if name.startswith("rows_") and torch.equal(tensor, features):
-            break
-    else:
-        name = f"rows_{sum(n.startswith('rows_') for n, _ in gm.named_buffers())}"
-        set_tensor(gm, name, features)
-    with x.graph.inserting_before(x):
-        node = x.graph.get_attr(name)
-    node.meta.update(val=x.meta["val"].fake_mode.from_tensor(features), hf="")
-    return node
