@@ -84,3 +84,9 @@ def aligned(array: np.ndarray) -> np.ndarray:
     out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     out[...] = array
     return out
+
+
+@pytest.fixture(scope="session")
+def link_objects() -> Callable[[Iterable[Path], Path], ctypes.CDLL]:
+    """`link_objects(objects, output)` -> the loaded shared library."""
+    return link
