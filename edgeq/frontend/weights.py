@@ -77,10 +77,10 @@ def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, parameter in parameters.items():
         groups.setdefault(id(parameter), []).append(name)
-    prefix = getattr(model, "base_model_prefix", "")
+    prefix, renamed = getattr(model, "base_model_prefix", ""), _renamed(weights, model)
     problems = []
     for names in groups.values():
-        found = next((s for n in names for s in _spellings(n, prefix) if s in weights._known), None)
+        found = next((s for n in names for s in _spellings(n, prefix, renamed) if s in weights._known), None)
         want = tuple(parameters[names[0]].shape)
         if found is None:
             problems.append(f"{names[0]} is missing")
@@ -92,9 +92,20 @@ def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
         raise ModelError(f"{where} does not hold the weights of {type(model).__name__}: {_first(problems)}")
 
 
-def _spellings(name: str, prefix: str) -> Iterable[str]:
+def _renamed(weights: NamedWeights, model: torch.nn.Module) -> dict[str, str]:
+    """Name today -> stored name, of tensors that transformers renamed since checkpoints were written."""
+    from transformers.conversion_mapping import WeightRenaming, get_model_conversion_mapping
+
+    rules = [r for r in get_model_conversion_mapping(model) if isinstance(r, WeightRenaming)]  # type: ignore[arg-type]
+    pairs = ((rule.rename_source_key(name)[0], name) for name in weights.stored.names() for rule in rules)
+    return {new: old for new, old in pairs if new != old}
+
+
+def _spellings(name: str, prefix: str, renamed: dict[str, str]) -> Iterable[str]:
     """A checkpoint of the bare base model lacks the base prefix; some have it where the model does not."""
     yield name
+    if name in renamed:
+        yield renamed[name]
     if prefix and name.startswith(prefix + "."):
         yield name[len(prefix) + 1 :]
     elif prefix:
