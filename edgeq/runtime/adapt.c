@@ -1,21 +1,23 @@
 /* How many threads the next step should use: all, or fewer when that was faster lately.
  * When another process takes a core, every barrier waits for the scheduler, and one thread fewer can be twice as fast.
- * The other choices are looked at again from time to time, the slower ones less often, so that looking costs a few
- * percent at most. */
-#include <string.h>
-
+ * The fastest choice lately leads. The others are looked at for a few steps from time to time, the more rarely the slower
+ * they are and the oftener they were found slower, so that looking costs a percent or two. A leader that falls back after
+ * a long lead is looked at again soon: it may have been a hiccup. */
 #include "internal.h"
 
-#define LOOK_EVERY 32  /* steps between two looks at a choice as fast as the best */
-#define LOOK_STEPS 2   /* the first warms up (sleeping workers, cold caches), the second counts */
-#define SLOWEST 8.0    /* a choice slower than this times the best is still looked at every 8 * LOOK_EVERY steps */
-#define NEW_SHARE 0.3  /* of the latest time in the running mean */
+#include <string.h>
+
+#define LOOK_STEPS 4      /* a waking worker is favoured by the scheduler: stalls show only after a few steps */
+#define LOOK_WARM_UP 1    /* the first of them does not count: sleeping workers, cold caches */
+#define SOON 8            /* steps until the next look at a choice that may be good */
+#define LOOK_SHARE 64     /* in the long run, looks at one choice cost at most 1/64 of the time */
+#define LONG_LEAD 32      /* steps; also the shortest long-run interval between looks */
+#define NEW_SHARE 0.2     /* of the latest step in the leader's running mean */
 
 static void add_choice(edgeq_adapt *adapt, int threads)
 {
-  if (threads < 1 || (adapt->n && adapt->threads[adapt->n - 1] >= threads)) return;
-  adapt->due[adapt->n] = LOOK_EVERY + (uint64_t)adapt->n * LOOK_STEPS;
-  adapt->threads[adapt->n++] = threads;
+  if (threads < 1 || (adapt->n && adapt->choice[adapt->n - 1].threads >= threads)) return;
+  adapt->choice[adapt->n++] = (edgeq_choice){.threads = threads, .interval = SOON, .due = SOON};
 }
 
 /* 1, half, all but one, all. */
@@ -26,44 +28,69 @@ void edgeq_adapt_open(edgeq_adapt *adapt, int threads)
   add_choice(adapt, threads / 2);
   add_choice(adapt, threads - 1);
   add_choice(adapt, threads);
-  adapt->current = adapt->n - 1;
-}
-
-static int fastest(const edgeq_adapt *adapt)
-{
-  int best = adapt->n - 1;
-  for (int i = 0; i < adapt->n; i++)
-    if (adapt->ns[i] > 0 && (adapt->ns[best] <= 0 || adapt->ns[i] < adapt->ns[best])) best = i;
-  return best;
+  adapt->leader = adapt->current = adapt->n - 1;
 }
 
 /* Number of threads for the next step. */
 int edgeq_adapt_pick(edgeq_adapt *adapt)
 {
   adapt->step++;
-  if (adapt->probing == 0) {
-    adapt->current = fastest(adapt);
-    for (int i = 0, best = adapt->current; i < adapt->n && !adapt->probing; i++)
-      if (i != best && adapt->step >= adapt->due[i]) {
+  if (adapt->look == 0) {
+    adapt->current = adapt->leader;
+    for (int i = 0; i < adapt->n && adapt->look == 0; i++)
+      if (i != adapt->leader && adapt->step >= adapt->choice[i].due) {
         adapt->current = i;
-        adapt->probing = LOOK_STEPS;
+        adapt->look = LOOK_STEPS;
+        adapt->look_ns = 0;
       }
   }
-  return adapt->threads[adapt->current];
+  return adapt->choice[adapt->current].threads;
 }
 
-static void schedule_look(edgeq_adapt *adapt, int choice)
+static int fastest(const edgeq_adapt *adapt)
 {
-  double ratio = adapt->ns[choice] / adapt->ns[fastest(adapt)];
-  adapt->due[choice] = adapt->step + (uint64_t)(LOOK_EVERY * (ratio < SLOWEST ? ratio : SLOWEST));
+  int best = adapt->leader;
+  for (int i = 0; i < adapt->n; i++)
+    if (adapt->choice[i].ns > 0 && adapt->choice[i].ns < adapt->choice[best].ns) best = i;
+  return best;
+}
+
+/* Steps after which a look at the choice costs its share of the time. */
+static uint64_t longest_interval(const edgeq_adapt *adapt, const edgeq_choice *choice)
+{
+  double slower = choice->ns / adapt->choice[fastest(adapt)].ns - 1;
+  uint64_t steps = (uint64_t)(LOOK_SHARE * LOOK_STEPS * (slower < 4 ? slower : 4));
+  return steps > LONG_LEAD ? steps : LONG_LEAD;
+}
+
+static void wait_longer(const edgeq_adapt *adapt, edgeq_choice *choice)
+{
+  uint64_t longest = longest_interval(adapt, choice), interval = 4 * choice->interval;
+  choice->interval = interval < longest ? interval : longest;
+  choice->due = adapt->step + choice->interval;
+}
+
+static void change_leader(edgeq_adapt *adapt, int leader)
+{
+  edgeq_choice *old = &adapt->choice[adapt->leader];
+  if (adapt->step - adapt->leads_since >= LONG_LEAD) old->interval = SOON / 4;
+  wait_longer(adapt, old);
+  adapt->leader = leader;
+  adapt->leads_since = adapt->step;
 }
 
 /* Tells how long a row of the step just picked took. */
 void edgeq_adapt_learn(edgeq_adapt *adapt, double ns)
 {
-  int i = adapt->current, counts = adapt->probing != LOOK_STEPS;
-  if (adapt->probing) adapt->probing--;
-  if (!counts) return;
-  adapt->ns[i] = adapt->ns[i] > 0 ? (1 - NEW_SHARE) * adapt->ns[i] + NEW_SHARE * ns : ns;
-  schedule_look(adapt, i);
+  edgeq_choice *choice = &adapt->choice[adapt->current];
+  if (adapt->look == 0) {
+    choice->ns = choice->ns > 0 ? (1 - NEW_SHARE) * choice->ns + NEW_SHARE * ns : ns;
+  } else {
+    if (adapt->look <= LOOK_STEPS - LOOK_WARM_UP) adapt->look_ns += ns;
+    if (--adapt->look > 0) return;
+    choice->ns = adapt->look_ns / (LOOK_STEPS - LOOK_WARM_UP);
+    wait_longer(adapt, choice);
+  }
+  int best = fastest(adapt);
+  if (best != adapt->leader) change_leader(adapt, best);
 }

@@ -1,11 +1,8 @@
 /* How many threads are worth starting: cores this process may use, hyperthreads counted once, within its CPU quota. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* CPU_ISSET */
-#endif
+#include "internal.h"
+
 #include <sched.h>
 #include <stdio.h>
-
-#include "internal.h"
 
 /* More threads wait longer at each barrier than they save; EDGEQ_MAX_THREADS may still be asked for by number. */
 #define AUTO_MAX 16

@@ -1,8 +1,8 @@
 /* Which instruction sets this CPU has and the operating system saves, and which variant of the kernels that allows. */
+#include "internal.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "internal.h"
 
 enum { WORDS = 5 };
 

@@ -1,7 +1,7 @@
 /* Tokens in, logits out: which entry takes them, and where the sequence stands. */
-#include <string.h>
-
 #include "internal.h"
+
+#include <string.h>
 
 static const edgeq_entry *find_entry(const edgeq_plan *plan, const char *name)
 {

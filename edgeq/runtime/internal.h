@@ -1,7 +1,11 @@
-/* What the runtime's files know of each other. Nothing here is exported. */
+/* What the runtime's files know of each other; each includes this first. Nothing here is exported. */
 #ifndef EDGEQ_INTERNAL_H
 #define EDGEQ_INTERNAL_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* cpu_set_t, sched_getcpu */
+#endif
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -48,6 +52,7 @@ typedef struct {
   _Alignas(EDGEQ_LINE) _Atomic uint32_t go; /* changes when there is a job for this worker */
   _Atomic uint32_t asleep;
   _Alignas(EDGEQ_LINE) _Atomic uint64_t arrived; /* barriers this thread has reached */
+  _Alignas(EDGEQ_LINE) _Atomic int cpu;          /* where it ran lately, -1: unknown */
   struct edgeq_team *team;
   pthread_t thread;
   int tid;
@@ -56,6 +61,7 @@ typedef struct {
 typedef struct edgeq_team {
   edgeq_worker worker[EDGEQ_MAX_THREADS]; /* [0] is the caller */
   edgeq_job job;
+  cpu_set_t allowed; /* CPUs of this process; empty: unknown */
   uint64_t epoch;
   int quit;
   int n; /* threads, caller included */
@@ -65,15 +71,25 @@ int edgeq_team_start(edgeq_context *ctx, int n);
 void edgeq_team_stop(edgeq_team *team);
 void edgeq_team_walk(edgeq_team *team, edgeq_job *job);
 
+/* ---- place.c ---- */
+void edgeq_place_open(edgeq_team *team);
+void edgeq_place(edgeq_team *team, int tid);
+
 /* ---- adapt.c ---- */
 #define EDGEQ_CHOICES 4
 typedef struct {
-  int n, probing;                /* choices; steps left of the current probe */
-  int threads[EDGEQ_CHOICES];    /* the last is "all" */
-  double ns[EDGEQ_CHOICES];      /* time of a row lately, 0: unknown */
-  uint64_t due[EDGEQ_CHOICES];   /* step at which to look at this choice again */
-  uint64_t step;
-  int current;
+  int threads;
+  double ns;         /* time of a row lately, 0: unknown */
+  uint64_t interval; /* steps between two looks at it */
+  uint64_t due;      /* step of the next look */
+} edgeq_choice;
+
+typedef struct {
+  edgeq_choice choice[EDGEQ_CHOICES]; /* the last is "all threads" */
+  int n, leader, current;             /* choices; the fastest lately; the one of this step */
+  int look;                           /* steps left of a look at `current`, 0: none */
+  double look_ns;                     /* sum over the steps of this look that count */
+  uint64_t step, leads_since;
 } edgeq_adapt;
 
 void edgeq_adapt_open(edgeq_adapt *adapt, int threads);

@@ -1,9 +1,9 @@
 /* Anonymous memory of a context: arena and scratch. Pages that are never touched are never resident. */
+#include "internal.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include "internal.h"
 
 int edgeq_map_zeros(edgeq_context *ctx, edgeq_map *map, uint64_t bytes, const char *what)
 {

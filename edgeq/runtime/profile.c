@@ -1,8 +1,8 @@
 /* Times of regions, summed while profiling is on. */
+#include "internal.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "internal.h"
 
 int edgeq_profile_open(edgeq_context *ctx)
 {

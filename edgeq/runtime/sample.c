@@ -1,10 +1,10 @@
 /* Draws the next token: temperature, then the top_k likeliest, then the fewest that reach top_p of what is left.
  * Own exponential and generator, so that a seed means the same token on every machine. */
+#include "internal.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "internal.h"
 
 #pragma STDC FP_CONTRACT OFF
 

@@ -1,10 +1,10 @@
 /* A context's life: open, facts, close. */
+#include "internal.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "internal.h"
 
 uint32_t edgeq_version(void) { return EDGEQ_API_VERSION; }
 

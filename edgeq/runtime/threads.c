@@ -1,14 +1,13 @@
 /* SPMD: every thread walks the whole entry and takes its share of each region; a spin barrier stands between regions.
  * Workers look for the next walk for a short while (a token follows a token) and then sleep on a futex. */
+#include "internal.h"
+
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include "internal.h"
 
 #define BARRIER_SPINS 2000    /* then give the core away: the thread waited for may need it */
 #define IDLE_NS 200000        /* how long a worker looks for the next walk before it sleeps */
@@ -31,11 +30,20 @@ static void sleep_while(_Atomic uint32_t *word, uint32_t value)
 
 static void wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
-static inline void wait_for(const _Atomic uint64_t *arrived, uint64_t epoch)
+static inline int has_arrived(const edgeq_worker *worker, uint64_t epoch)
 {
-  for (int spins = 0; atomic_load_explicit(arrived, memory_order_acquire) < epoch; spins++) {
-    if (spins < BARRIER_SPINS) pause_core();
-    else sched_yield();
+  return atomic_load_explicit(&worker->arrived, memory_order_acquire) >= epoch;
+}
+
+static void wait_for(edgeq_team *team, int tid, const edgeq_worker *other, uint64_t epoch)
+{
+  for (int spins = 0; spins < BARRIER_SPINS; spins++) {
+    if (has_arrived(other, epoch)) return;
+    pause_core();
+  }
+  while (!has_arrived(other, epoch)) {
+    edgeq_place(team, tid);
+    sched_yield();
   }
 }
 
@@ -44,7 +52,7 @@ static inline void barrier(edgeq_team *team, int tid, int nt, uint64_t epoch)
 {
   atomic_store_explicit(&team->worker[tid].arrived, epoch, memory_order_release);
   for (int i = 0; i < nt; i++)
-    if (i != tid) wait_for(&team->worker[i].arrived, epoch);
+    if (i != tid) wait_for(team, tid, &team->worker[i], epoch);
 }
 
 static void walk(edgeq_team *team, const edgeq_job *job, int tid)
@@ -101,6 +109,7 @@ static void *work(void *argument)
     wait_for_job(self, seen);
     if (team->quit) return NULL;
     edgeq_job job = team->job; /* the leader may prepare the next while this thread leaves the last barrier */
+    edgeq_place(team, self->tid);
     walk(team, &job, self->tid);
   }
 }
@@ -111,6 +120,7 @@ void edgeq_team_walk(edgeq_team *team, edgeq_job *job)
   job->epoch = team->epoch;
   team->epoch += (uint64_t)job->entry->regions;
   team->job = *job;
+  if (job->nt > 1) edgeq_place(team, 0);
   for (int i = 1; i < job->nt; i++) start_worker(&team->worker[i]);
   if (job->profile) walk_measured(team, job);
   else walk(team, job, 0);
@@ -134,6 +144,7 @@ static int create(edgeq_worker *worker)
 int edgeq_team_start(edgeq_context *ctx, int n)
 {
   edgeq_team *team = &ctx->team;
+  edgeq_place_open(team);
   for (team->n = 1; team->n < n; team->n++) {
     edgeq_worker *worker = &team->worker[team->n];
     worker->team = team;

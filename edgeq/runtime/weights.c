@@ -1,4 +1,6 @@
 /* The weights file: mapped, never copied; its size and hash must be those that the plan was generated for. */
+#include "internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -6,8 +8,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "internal.h"
 
 #define FILE_NAME "weights.safetensors"
 typedef unsigned long long ull;

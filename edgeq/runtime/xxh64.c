@@ -1,7 +1,7 @@
 /* XXH64, seed 0 (Yann Collet, https://xxhash.com, specification 0.1.1), for little-endian machines. */
-#include <string.h>
-
 #include "internal.h"
+
+#include <string.h>
 
 #define P1 0x9E3779B185EBCA87u
 #define P2 0xC2B2AE3D27D4EB4Fu
