@@ -9,6 +9,7 @@ add exact zeros. So decode and a chunk agree bit for bit, for any number of thre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeq.errors import UnsupportedError
@@ -129,7 +130,7 @@ def attend(shape: Shape, isa: Isa, at: Buffers, rows: Rows) -> None:
 
 
 class _Tile:
-    """The three steps over one group of rows; `blocks` are blocks of 16 positions, `positions` what is read of values."""
+    """The three steps over one group of rows, from block `blocks[0]` of 16 positions to before `blocks[1]`."""
 
     def __init__(self, shape: Shape, isa: Isa, at: Buffers, rows: Rows):
         self.shape, self.isa, self.at, self.rows = shape, isa, at, rows
@@ -178,35 +179,50 @@ class _Tile:
 
     def _softmax(self) -> Stack:
         """Scores -> weights (times the value scales of an i8 cache); returns 1 / sum of each row."""
-        shape, rows, at = self.shape, self.rows, self.at
-        inverse = Stack(rows.count, "float32")
-        with loop(0, rows.count) as r:
-            last, line = let(minimum(rows.position + r * rows.step, rows.last)), let(r * shape.span)
-            first = shape.first(last)
-            peak, total = self._peak(line, first, last), Reg("float32", splat(0.0))
+        self._hide()
+        peaks, inverse = self._peaks(), Stack(self.rows.count, "float32")
+        with loop(0, self.rows.count) as r:
+            line, peak, total = let(r * self.shape.span), let(splat(peaks[r])), Reg("float32", splat(0.0))
             with loop(*self.blocks) as b:
-                weight = exp2(at.scratch.vector(line + b * LANES) - splat(peak))
-                weight = let(select(self._seen(b, first, last), weight, splat(0.0)))
+                weight = exp2(self.at.scratch.vector(line + b * LANES) - peak, positive=False)
                 total.set(total.v + weight)
-                if shape.cache.quantized:
-                    weight = weight * at.vs.vector(shape.cache.scale_at(rows.head, b * LANES))
-                at.scratch.store(line + b * LANES, weight)
+                if self.shape.cache.quantized:
+                    weight = weight * self.at.vs.vector(self.shape.cache.scale_at(self.rows.head, b * LANES))
+                self.at.scratch.store(line + b * LANES, weight)
             inverse.store(r, f32(1.0) / sum16(total.v))
         return inverse
 
-    def _peak(self, line: Expr, first: Expr, last: Expr) -> Expr:
-        """Largest score of a row."""
-        top = Reg("float32", splat(_LOWEST))
-        with loop(*self.blocks) as b:
-            score = select(self._seen(b, first, last), self.at.scratch.vector(line + b * LANES), splat(_LOWEST))
-            top.set(maximum(score, top.v))
-        return let(max16(top.v))
+    def _hide(self) -> None:
+        """Give positions outside each row's window the lowest score, of which exp2 makes an exact zero."""
+        begin, end = self.blocks
+        oldest, newest = self._position(0), self._position(self.rows.count - 1)
+        self._hide_blocks(let((oldest + 1) >> 4), end, lambda position, row: position <= splat(row))
+        if self.shape.left >= 0:
+            within = let((self.shape.first(newest) >> 4) + 1)
+            self._hide_blocks(begin, within, lambda position, row: position >= splat(self.shape.first(row)))
 
-    def _seen(self, block: Expr, first: Expr, last: Expr) -> Expr:
-        """Lanes of a block whose positions lie in first .. last."""
-        position = splat(block * LANES) + lane_numbers()
-        in_time = position <= splat(last)
-        return in_time if self.shape.left < 0 else in_time & (position >= splat(first))
+    def _hide_blocks(self, begin: Expr, end: Expr, seen: Callable[[Expr, Expr], Expr]) -> None:
+        scratch = self.at.scratch
+        with loop(begin, end) as b:
+            position = let(splat(b * LANES) + lane_numbers())
+            for r in range(self.rows.count):
+                at = let(r * self.shape.span + b * LANES)
+                scratch.store(at, select(seen(position, self._position(r)), scratch.vector(at), splat(_LOWEST)))
+
+    def _peaks(self) -> Stack:
+        """Largest score of each row."""
+        peaks = Stack(self.rows.count, "float32")
+        tops = [Reg("float32", splat(_LOWEST)) for _ in range(self.rows.count)]
+        with loop(*self.blocks) as b:
+            for r, top in enumerate(tops):
+                top.set(maximum(self.at.scratch.vector(r * self.shape.span + b * LANES), top.v))
+        for r, top in enumerate(tops):
+            peaks.store(r, max16(top.v))
+        return peaks
+
+    def _position(self, row: int) -> Expr:
+        """Last position that a row sees."""
+        return let(minimum(self.rows.position + row * self.rows.step, self.rows.last))
 
     def _values(self, width: int, inverse: Stack) -> None:
         """Weighted sums of value rows, `width` vectors of channels at a time."""

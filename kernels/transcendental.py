@@ -43,12 +43,17 @@ def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     return p
 
 
-def exp2(y: Expr) -> Expr:
-    """2**y, relative error < 1e-7; y is clamped to [-125, 126]; exp2(0) is 1."""
-    y = let(fence(minimum(maximum(y, splat(-125.0)), splat(126.0))))
+def exp2(y: Expr, positive: bool = True) -> Expr:
+    """2**y, relative error < 1e-7 from -125 to 126, where it is clamped; exp2(0) is 1, exp2(-127 and less) is 0.
+
+    `positive` false: y is known to be at most 126 and saves its upper clamp.
+    """
+    y = maximum(y, splat(-127.0))
+    y = let(fence(minimum(y, splat(126.0)) if positive else y))
     rounded = let(fence(y + splat(_ROUND)))
     p = polynomial(let(y - (rounded - splat(_ROUND))), _EXP2)
-    # p is in [0.7, 1.42]: adding the integer to its exponent field multiplies by a power of two
+    # p is in [0.7, 1.42]: adding the integer to its exponent field multiplies by a power of two. At the lower clamp p
+    # is exactly 1 and the sum exactly 0; p < 1 never meets -127, so that the field never wraps.
     return let(bits("float32x16", bits("int32x16", p) + (bits("int32x16", rounded) << splat(23))))
 
 
