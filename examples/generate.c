@@ -1,6 +1,6 @@
 /* Generates with a compiled model, from C, with nothing else installed: no Python, no TVM, no tokenizer.
  *
- *   cc -O2 -Iinclude generate.c MODEL/model.so -Wl,-rpath,'$ORIGIN' -o generate     (edgeq.h in include/)
+ *   cc -O2 -I edgeq/runtime examples/generate.c -L MODEL -l:model.so -Wl,-rpath,MODEL -o generate
  *   ./generate MODEL -n 64 -e 2 1 4093 198 ...       token ids as arguments, or on stdin
  *
  * Options: -n N new tokens, -e ID stop token, -T temperature, -k top_k, -p top_p, -s seed, -t threads, -v variant.

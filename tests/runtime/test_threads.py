@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -157,3 +158,20 @@ def test_stalls_that_a_short_look_may_miss_do_not_make_it_flap(adaptation):
 
     used = adaptation(2)(1000, cost)
     assert used[200:].count(1) >= 700
+
+
+def test_threads_that_share_one_cpu_take_turns(toy: Toy):
+    """The whole process on one CPU: auto is one thread, and three still finish."""
+    code = f"""
+import os
+import subprocess
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from edgeq.runtime.loader import Session
+with Session({str(toy.folder)!r}) as session:
+    print(session.info.threads)
+with Session({str(toy.folder)!r}, threads=3, adapt=False) as session:
+    session.feed({TOKENS})
+    print(session.sample())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", str(toy.logits(TOKENS).argmax())]
