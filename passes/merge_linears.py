@@ -84,7 +84,9 @@ def _stack(before: fx.Node, weights: list[fx.Node]) -> fx.Node:
 
 
 def _hoist(before: fx.Node, weight: fx.Node) -> None:
-    """Move a weight expression to stand before a node, sources first; it depends on stored tensors alone."""
+    """Move a weight expression to stand before a node, sources first; what is there already stays: it is shared."""
+    if weight < before:
+        return
     for source in weight.all_input_nodes:
         _hoist(before, source)
     before.prepend(weight)
