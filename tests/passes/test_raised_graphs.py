@@ -1,4 +1,4 @@
-"""Whole pipelines on graphs as the frontend raises them, kept as text: packed and interleaved weights, biases, windows."""
+"""Whole pipelines on graphs as the frontend raises them, kept as text: packed weights, biases, windows."""
 
 from __future__ import annotations
 
