@@ -9,24 +9,29 @@ import click
 
 from edgeq.cli import console
 from edgeq.cli.command import Command, json_option
+from edgeq.cli.progress import reporting
 
 EXAMPLES = (
     "edgeq opt demo:smollm2-135m -o build/smollm2.eqir",
-    "edgeq opt build/smollm2.eqir -p merge-qkv,merge-gate-up",
-    "edgeq opt - -p cse < build/smollm2.eqir",
+    "edgeq opt build/smollm2.eqir -p merge-linears,quantize{bits=w4a8g128}",
+    "edgeq opt - -p add-cache{kv=i8,context=512},last-row < build/smollm2.eqir",
 )
 
 
 @click.command("opt", cls=Command, examples=EXAMPLES, short_help="Print, parse and transform the IR.")
 @click.argument("source", metavar="FILE|MODEL")
-@click.option("-p", "--pipeline", default="", help="Passes, comma separated, options in braces: name{option=value}.")
+@click.option("-p", "--pipeline", default="", help="Passes, comma separated: name{option=value}.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to stdout.")
 @json_option
 def command(source: str, pipeline: str, output: Path | None, as_json: bool) -> None:
     """Read IR text from a FILE ("-": stdin) or import a MODEL, run passes, and print the IR."""
-    from edgeq.ir.opt import opt
+    text = _text_or_model(source)
+    with reporting() as progress:
+        progress("load the compiler", 0, 0)
+        from edgeq.ir.opt import opt
 
-    result = opt(_text_or_model(source), pipeline)
+        progress("read the graph and run passes", 0, 0)
+        result = opt(text, pipeline)
     if output is not None:
         _write(output, result)
         console.note(f"wrote {output}")
