@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
-import edgeq.ir.ops  # noqa: F401  (registers the edgeq ops)
 from edgeq.errors import ModelError, UnsupportedError
 from edgeq.frontend import raising_activation as activation
 from edgeq.frontend import raising_attention as attention

@@ -9,6 +9,7 @@ import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+import edgeq.ir.ops  # noqa: F401  (registers the edgeq ops)
 from edgeq.frontend.match import base, value
 
 Rule = Callable[[fx.Node], bool]
@@ -32,8 +33,24 @@ def call(like: fx.Node, target: Callable, *args: Any, **kwargs: Any) -> fx.Node:
     node.meta["hf"] = like.meta.get("hf", "")
     values, options = fx.map_arg(args, value), fx.map_arg(kwargs, value)
     with fake_mode(graph), torch.no_grad():
-        node.meta["val"] = target(*values, **options)
+        node.meta["val"] = SHAPES.get(target, target)(*values, **options)
     return node
+
+
+def _like_first(x: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def _attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+    return q.new_empty(*q.shape[:2], v.shape[2] // options["kv_heads"] * options["heads"])
+
+
+eq = torch.ops.edgeq
+# Types of raised ops without walking through what they are composed of (which costs seconds a model).
+SHAPES: dict[Any, Callable] = {
+    eq.attention.default: _attended, eq.rope.default: _like_first, eq.rms_norm.default: _like_first,
+    eq.gated.default: _like_first, eq.quick_gelu.default: _like_first,
+}
 
 
 def replace(old: fx.Node, new: fx.Node) -> bool:

@@ -39,7 +39,7 @@ def _broken_rules(gm: fx.GraphModule) -> list[str]:
     if not calls(gm, "edgeq.attention"):
         return ["no attention was found: edgeq compiles transformer decoders"]
     try:
-        verify(gm, types=True)
+        verify(gm)
     except VerifyError as error:
         return [line.strip() for line in str(error).splitlines()[1:]]
     return []
