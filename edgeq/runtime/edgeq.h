@@ -10,6 +10,7 @@
  * `edgeq` command. After a failure edgeq_error(ctx) says what is wrong and what to do, and the context is as before.
  * Threads: a context is used by one thread at a time, any thread; different contexts are independent. A context owns
  * `threads - 1` workers, which sleep while nothing is being computed. The library has no mutable global state.
+ * A forked child may go on with its copy of a context: the sequences part there.
  * Memory: a context owns everything it hands out; pointers stay valid until edgeq_close. Contexts over the same
  * weights file share its pages.
  * Results do not depend on the number of threads: logits are equal bit for bit. */

@@ -51,6 +51,7 @@ int edgeq_feed(edgeq_context *ctx, const int32_t *ids, int32_t n)
 {
   int status = edgeq_usable(ctx);
   if (!status) status = check_tokens(ctx, ids, n);
+  if (!status) status = edgeq_team_revive(ctx);
   while (!status && n > 0) {
     const edgeq_entry *entry = entry_for(ctx->plan, n);
     int32_t m = n < entry->max_rows ? n : entry->max_rows;

@@ -64,10 +64,12 @@ typedef struct edgeq_team {
   cpu_set_t allowed; /* CPUs of this process; empty: unknown */
   uint64_t epoch;
   int quit;
-  int n; /* threads, caller included */
+  int n;       /* threads, caller included */
+  pid_t owner; /* the process that started them: a forked child has none */
 } edgeq_team;
 
 int edgeq_team_start(edgeq_context *ctx, int n);
+int edgeq_team_revive(edgeq_context *ctx);
 void edgeq_team_stop(edgeq_team *team);
 void edgeq_team_walk(edgeq_team *team, edgeq_job *job);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ class Session:
         """
         self._handle = ctypes.c_void_p()
         self._tokens: list[int] = []
+        self._one = (ctypes.c_int32 * 1)()
         if verify:
             check_artifact(Path(folder))
         self._c = c.Library(Path(folder) / "model.so")
@@ -173,6 +175,9 @@ class Session:
             ContextError: they do not fit into the context.
             UsageError: no token, or one outside the vocabulary.
         """
+        if len(tokens) == 1:
+            self._feed_one(tokens[0])
+            return
         ids = _int32(tokens)
         valid = 0 < len(ids) <= self._context - self.position and ids.min() >= 0 and ids.max() < self._vocab
         step = self._chunk if valid else len(ids)  # a chunk a call, so that Ctrl-C is heard; C explains what is invalid
@@ -180,6 +185,16 @@ class Session:
             piece = ids[start : start + step]
             self._tokens[self.position :] = piece.tolist()  # before the call: Ctrl-C may come right after it
             self._check(self._c.feed(self._handle, _pointer(piece), len(piece)))
+
+    def _feed_one(self, token: Any) -> None:
+        """Without numpy: its code, evicted by the weights of every token, would cost a tenth of a millisecond each."""
+        try:
+            token = operator.index(token)
+        except TypeError:
+            raise UsageError(f"tokens are one list of integers, not {token!r}") from None
+        self._one[0] = token if 0 <= token < self._vocab else -1
+        self._tokens[self.position :] = (token,)
+        self._check(self._c.feed(self._handle, self._one, 1))
 
     def last_logits(self) -> np.ndarray:
         """Logits of the last fed token, f32[vocab], a copy; raises UsageError when there are none (after a rewind)."""

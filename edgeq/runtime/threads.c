@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define BARRIER_SPINS 2000    /* then give the core away: the thread waited for may need it */
-#define IDLE_NS 200000        /* how long a worker looks for the next walk before it sleeps */
+#define IDLE_NS 500000        /* how long a worker looks for the next walk before it sleeps */
 #define IDLE_SPINS 64         /* between two looks at the clock */
 #define STACK_BYTES (1 << 20) /* kernels keep their scratch in private memory */
 
@@ -145,22 +145,31 @@ int edgeq_team_start(edgeq_context *ctx, int n)
 {
   edgeq_team *team = &ctx->team;
   edgeq_place_open(team);
+  team->owner = getpid();
   for (team->n = 1; team->n < n; team->n++) {
     edgeq_worker *worker = &team->worker[team->n];
     worker->team = team;
     worker->tid = team->n;
     atomic_store(&worker->go, 0);
+    atomic_store(&worker->asleep, 0);
     int error = create(worker);
     if (error) return edgeq_fail(ctx, EDGEQ_FAILED, "cannot start thread %d of %d: %s; ask for fewer", team->n + 1, n, strerror(error));
   }
   return EDGEQ_OK;
 }
 
+/* A forked child has a copy of all memory, but only the thread that forked: the others are started again. */
+int edgeq_team_revive(edgeq_context *ctx)
+{
+  return ctx->team.n == 1 || ctx->team.owner == getpid() ? EDGEQ_OK : edgeq_team_start(ctx, ctx->team.n);
+}
+
 void edgeq_team_stop(edgeq_team *team)
 {
+  int started = team->owner == getpid() ? team->n : 1;
   team->quit = 1;
-  for (int i = 1; i < team->n; i++) start_worker(&team->worker[i]);
-  for (int i = 1; i < team->n; i++) pthread_join(team->worker[i].thread, NULL);
+  for (int i = 1; i < started; i++) start_worker(&team->worker[i]);
+  for (int i = 1; i < started; i++) pthread_join(team->worker[i].thread, NULL);
   team->quit = 0;
   team->n = 1;
 }

@@ -175,3 +175,17 @@ with Session({str(toy.folder)!r}, threads=3, adapt=False) as session:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["1", str(toy.logits(TOKENS).argmax())]
+
+
+def test_a_forked_child_goes_on_with_its_own_copy(toy: Toy):
+    with Session(toy.folder, threads=3, adapt=False) as session:
+        session.feed(TOKENS[:10])
+        child = os.fork()
+        if child == 0:  # no exception may leave the child: pytest would run on in it
+            session.feed(TOKENS[10:20])
+            right = np.array_equal(session.last_logits(), toy.logits(TOKENS[:20]))
+            session.close()
+            os._exit(0 if right else 1)
+        session.feed([1])
+        np.testing.assert_array_equal(session.last_logits(), toy.logits([*TOKENS[:10], 1]))
+        assert os.waitpid(child, 0)[1] == 0
