@@ -126,15 +126,25 @@ void edgeq_team_walk(edgeq_team *team, edgeq_job *job)
   else walk(team, job, 0);
 }
 
-/* The application's signals are for its own threads: workers block them all. */
+/* The application's signals are for its own threads: workers block all but those that they themselves would cause. */
+static void block_signals(sigset_t *old)
+{
+  sigset_t set;
+  sigfillset(&set);
+  sigdelset(&set, SIGSEGV);
+  sigdelset(&set, SIGBUS);
+  sigdelset(&set, SIGILL);
+  sigdelset(&set, SIGFPE);
+  pthread_sigmask(SIG_SETMASK, &set, old);
+}
+
 static int create(edgeq_worker *worker)
 {
-  sigset_t all, old;
+  sigset_t old;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
+  block_signals(&old);
   int error = pthread_create(&worker->thread, &attributes, work, worker);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   pthread_attr_destroy(&attributes);
