@@ -36,7 +36,7 @@ class Operands:
     @property
     def step(self) -> int:
         """Weight vectors whose codes are in registers at a time."""
-        wide = {"vnni512": 4, "avx2": 2, "generic": 1}[self.isa.dot]
+        wide = {"vnni512": 4, "avx2": 1, "generic": 1}[self.isa.dot]
         return wide * (2 if self.fmt.bits == 8 else 1)
 
     def quad(self, group: Group) -> V.Expr:

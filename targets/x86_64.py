@@ -7,17 +7,18 @@ from edgeq.targets.target import Target
 
 TRIPLE = "x86_64-linux-gnu"
 
-AVX512_VNNI = Isa(
-    name="avx512vnni",
-    triple=TRIPLE,
-    mcpu="cascadelake",
-    mattr=(),
-    dot="vnni512",
-    gemm_rows=8,
-    needs=("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"),
+
+
+def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...]) -> Isa:
+    """A variant whose code uses exactly the features that the loader checks for, on top of plain x86-64."""
+    return Isa(name, TRIPLE, "x86-64", tuple(f"+{feature}" for feature in needs), dot, gemm_rows, needs)
+
+
+AVX512_VNNI = _isa(
+    "avx512vnni", "vnni512", 8, ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c")
 )
-AVX2 = Isa("avx2", TRIPLE, "haswell", (), "avx2", 4, ("avx2", "fma", "f16c"))
-PORTABLE = Isa("portable", TRIPLE, "x86-64", (), "generic", 4, ())
+AVX2 = _isa("avx2", "avx2", 4, ("avx2", "fma", "f16c"))
+PORTABLE = _isa("portable", "generic", 4, ())
 
 TARGET = Target(
     name="x86-64",
