@@ -15,3 +15,5 @@ def main() -> None:
         app(prog_name="edgeq")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is cleaned up: a second Ctrl-C must not cut the exit short

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -81,3 +85,22 @@ def test_codes_are_documented():
 
     text = (Path(__file__).parents[2] / "docs" / "exit-codes.md").read_text()
     assert all(f"| {code} | `{kind.__name__}` |" in text for kind, code in list(CODES.items()))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_the_process_without_a_traceback(number, code):
+    script = (
+        "import os, signal, sys, click, edgeq.cli.app as a\n"
+        "from edgeq.cli import main\n"
+        "from edgeq.cli.command import Command\n"
+        "@click.command('wait', cls=Command)\n"
+        "def wait():\n"
+        f"    os.kill(os.getpid(), {int(number)}); signal.pause()\n"
+        "a.App.get_command = lambda self, ctx, name: wait\n"
+        "a.COMMANDS = ('wait',)\n"
+        "sys.argv = ['edgeq', 'wait']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
