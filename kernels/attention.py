@@ -100,9 +100,7 @@ def _tile_sizes(largest: int) -> list[int]:
     return [largest, *(1 << k for k in range(largest.bit_length() - 1, -1, -1) if 1 << k < largest)]
 
 
-def _kernel(
-    family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]
-) -> Kernel:
+def _kernel(family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]) -> Kernel:
     name = symbol(
         family, shape.H, shape.HK, shape.D, shape.Dv, shape.ld, shape.kv, shape.context, shape.left, shape.softcap
     )

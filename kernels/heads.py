@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import norm
+from edgeq.kernels.half import half_bits
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.kv_cache import TINY, KvCache
 from edgeq.kernels.naming import symbol
@@ -36,6 +38,7 @@ from edgeq.kernels.vector import (
     max16,
     maximum,
     minimum,
+    part,
     rint,
     splat,
 )
@@ -65,21 +68,22 @@ def heads(
     ld = (H + HK) * D + HK * Dv
 
     def body(
-        lo: Expr, hi: Expr, m: Expr, pos: Expr, x: Memory, qw: Memory, kw: Memory, cos: Memory, sin: Memory, kc: Memory,
-        vc: Memory, ks: Memory, vs: Memory,
+        isa: Isa, lo: Expr, hi: Expr, m: Expr, pos: Expr, x: Memory, qw: Memory, kw: Memory, cos: Memory, sin: Memory,
+        kc: Memory, vc: Memory, ks: Memory, vs: Memory,
     ) -> None:  # fmt: skip
         with loop(_at_most(lo, H), _at_most(hi, H)) as h, loop(0, m) as r:
             turn.emit(x, let(r * ld + h * D), qw if q_norm else None, cos, sin, pos + r, float(q_scale))
         with loop(_between(lo, H, HK), _between(hi, H, HK)) as h, loop(0, m) as r:
             at = let(r * ld + (H + h) * D)
             turn.emit(x, at, kw if k_norm else None, cos, sin, pos + r, 1.0)
-            _store_key(cache, x, at, h, let(pos + r), kc, ks)
+            _store_key(cache, isa, x, at, h, let(pos + r), kc, ks)
         with loop(_between(lo, H + HK, HK), _between(hi, H + HK, HK)) as h, loop(0, m) as r:
-            _store_value(cache, x, let(r * ld + (H + HK) * D + h * Dv), h, let(pos + r), vc, vs)
+            _store_value(cache, isa, x, let(r * ld + (H + HK) * D + h * Dv), h, let(pos + r), vc, vs)
 
     def build(isa: Isa) -> Any:
-        types = {p: cache.dtype if p in ("kc", "vc") else "float32" for p in _POINTERS}
-        return function(name, isa, ["m", "pos"], types, body)
+        stored = "int16" if kv == "f16" else cache.dtype  # halves are written as bits
+        types = {p: stored if p in ("kc", "vc") else "float32" for p in _POINTERS}
+        return function(name, isa, ["m", "pos"], types, partial(body, isa))
 
     params = (Param(p, a) for p, a in zip(_POINTERS, _ACCESS, strict=True))
     return Kernel(name, (Param("m", "value"), Param("pos", "value"), *params), build, "head of H + HK + HK")
@@ -146,23 +150,27 @@ def reference(
     return turn(q, qw) * q_scale, turn(k, kw), v
 
 
-def _store_key(cache: KvCache, x: Memory, at: Expr, head: Expr, position: Expr, kc: Memory, ks: Memory) -> None:
+def _store_key(
+    cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, kc: Memory, ks: Memory
+) -> None:
     to = let(cache.key_at(head, position, 0))
     inverse = _scale(cache, x, at, cache.key_dim, head, position, ks)
-    with loop(0, cache.key_dim) as d:
-        kc.store(to + d * LANES, _code(cache, x[at + d], inverse))
+    with loop(0, cache.key_dim // LANES) as i:
+        codes = let(_codes(cache, isa, x.vector(at + i * LANES), inverse))
+        for lane in range(LANES):  # channels lie 16 positions apart
+            kc.store(to + (i * LANES + lane) * LANES, part(codes, lane, 1))
 
 
-def _store_value(cache: KvCache, x: Memory, at: Expr, head: Expr, position: Expr, vc: Memory, vs: Memory) -> None:
+def _store_value(
+    cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, vc: Memory, vs: Memory
+) -> None:
     to = let(cache.value_at(head, position, 0))
     inverse = _scale(cache, x, at, cache.value_dim, head, position, vs)
     with loop(0, cache.value_dim // LANES) as i:
-        vc.store(to + i * LANES, _code(cache, x.vector(at + i * LANES), None if inverse is None else splat(inverse)))
+        vc.store(to + i * LANES, _codes(cache, isa, x.vector(at + i * LANES), inverse))
 
 
-def _scale(
-    cache: KvCache, x: Memory, at: Expr, size: int, head: Expr, position: Expr, scales: Memory
-) -> Expr | None:
+def _scale(cache: KvCache, x: Memory, at: Expr, size: int, head: Expr, position: Expr, scales: Memory) -> Expr | None:
     """For i8: store the row's scale and return 127 / absmax."""
     if not cache.quantized:
         return None
@@ -174,8 +182,11 @@ def _scale(
     return let(f32(127.0) / absmax)
 
 
-def _code(cache: KvCache, value: Expr, inverse: Expr | None) -> Expr:
-    return cast(cache.dtype, value if inverse is None else rint(fence(value * inverse)))
+def _codes(cache: KvCache, isa: Isa, value: Expr, inverse: Expr | None) -> Expr:
+    """16 floats as the cache stores them."""
+    if inverse is not None:
+        return cast("int8", rint(fence(value * splat(inverse))))
+    return half_bits(isa, value) if cache.kv == "f16" else value
 
 
 def _lanes(size: int) -> int:

@@ -79,9 +79,7 @@ def reference(
     return (y if b is None else y + b).reshape(x.shape)
 
 
-def _statistics(
-    load: Callable[[Expr], Expr], at: Expr, size: int, kind: str, eps: float
-) -> tuple[Expr | None, Expr]:
+def _statistics(load: Callable[[Expr], Expr], at: Expr, size: int, kind: str, eps: float) -> tuple[Expr | None, Expr]:
     """What to subtract (None for rms) and what to multiply with."""
     shift = None
     if kind == "layer":

@@ -97,6 +97,18 @@ def test_stored_codes_are_the_documented_ones(lib, rng):
     assert np.array_equal(after["ks"][:, pos : pos + m], scales.T)
 
 
+def test_halves_are_rounded_to_nearest_even(lib, rng):
+    """On every ISA, though one has no instruction for it: ties, denormals, overflow, infinities."""
+    case, given = CASES["llama"], inputs(CASES["llama"], 19, rng)
+    v = given["qkv"][:, (case.H + case.HK) * 64 :]
+    v[:] = np.ldexp(rng.integers(-(2**13), 2**13, v.shape), rng.integers(-38, 6, v.shape)).astype(np.float32)
+    v[3, :8] = [65504, 65519.99, 65520, -1e9, np.inf, -np.inf, 2.0**-25, 3 * 2.0**-25]
+    with np.errstate(over="ignore"):
+        expected = v.reshape(19, case.HK, 64).transpose(1, 0, 2).astype(np.float16)
+    after = everywhere(lib, KERNELS["llama"], [(0, 8)], m=19, pos=0, **given)
+    assert after["vc"][:, :19].tobytes() == expected.tobytes()
+
+
 def test_other_positions_are_left_alone(lib, rng):
     case = CASES["llama"]
     given = inputs(case, 3, rng)
