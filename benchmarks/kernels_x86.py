@@ -99,9 +99,11 @@ class Gemv:
         self.arrays = [random_bytes(K), corr, one, np.empty(self.N, np.float32)]
 
     def call(self, f: Callable[..., None], weights: np.ndarray) -> Callable[[int, int], None]:
-        q, corr, sa, o = map(address, self.arrays)
-        w, units = address(weights), self.N // 16
-        return lambda t, n: f(units * t // n, units * (t + 1) // n, w, None, q, corr, sa, None, o)
+        def part(t: int, n: int) -> None:
+            (q, corr, sa, o), units = map(address, self.arrays), self.N // 16
+            f(units * t // n, units * (t + 1) // n, address(weights), None, q, corr, sa, None, o)
+
+        return part
 
 
 class Gemm:
@@ -116,9 +118,11 @@ class Gemm:
         self.arrays = [random_bytes(m * K), corr, ones, np.empty((m, N), np.float32)]
 
     def call(self, f: Callable[..., None], weights: np.ndarray) -> Callable[[int, int], None]:
-        q, corr, sa, o = map(address, self.arrays)
-        w, units = address(weights), self.N // 16
-        return lambda t, n: f(units * t // n, units * (t + 1) // n, self.m, w, None, q, corr, sa, None, o)
+        def part(t: int, n: int) -> None:
+            (q, corr, sa, o), units = map(address, self.arrays), self.N // 16
+            f(units * t // n, units * (t + 1) // n, self.m, address(weights), None, q, corr, sa, None, o)
+
+        return part
 
 
 Call = tuple[Callable[[int, int], None], float]  # f(part, parts), and its work in units of the figure
