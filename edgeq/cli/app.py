@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
 import click
@@ -28,6 +27,8 @@ class App(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest name suggested for a misspelt one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib  # only now: it costs what click does
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COMMANDS)}"
             ctx.fail(f"no command {args[0]!r}; {hint}")
