@@ -13,6 +13,7 @@ PASSES = {
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
     "quantize": "Quantize",
+    "smooth": "Smooth",
     "specialise": "Specialise",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -37,9 +37,16 @@ class Report:
 
 @dataclass
 class Context:
-    """What passes share: a reader of weight values (None for a graph that came from text) and the reports so far."""
+    """What passes share.
+
+    Attributes:
+        weights: reads weight values (`read(name, rows=None)`), None for a graph that came from text.
+        tokens: a sample text, for passes that measure activations.
+        reports: of the passes so far.
+    """
 
     weights: Any = None
+    tokens: Sequence[int] = ()
     reports: list[Report] = field(default_factory=list)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -11,15 +11,9 @@ from torch import Tensor, fx
 from edgeq.errors import ContextError, UsageError
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, value
 from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, prepare
+from edgeq.ir.values import Reads, call, last_uses, weight_value
 
 Observer = Callable[[fx.Node, Tensor], None]
-
-
-class Reads(Protocol):
-    """Named tensors of a checkpoint."""
-
-    def read(self, name: str) -> Tensor:
-        """The tensor, floating point as float32."""
 
 
 class Reference:
@@ -39,7 +33,7 @@ class Reference:
         self._gm, self._weights, self._rows = gm, weights, rows
         self._matrices: dict[tuple[fx.Node, str, str], FloatMatrix | IntegerMatrix] = {}
         self._stored: dict[fx.Node, Tensor] = {}
-        self._last_use = _last_uses(gm)
+        self._last_use = last_uses(gm.graph)
         self.reset()
 
     def reset(self) -> None:
@@ -88,7 +82,7 @@ class Reference:
                 if observe is not None and node.op == "call_function":
                     observe(node, known[node])
                 for used in self._last_use.get(node, ()):
-                    del known[used]
+                    known.pop(used, None)
         raise UsageError("the graph has no output")
 
     def _call(self, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
@@ -100,8 +94,7 @@ class Reference:
         if name == "edgeq.qembedding":
             given = arguments(node)
             return self._matrix(given["w"], given["weight"], "a8").rows(known[given["ids"]])
-        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: known[n] if n in known else self._weight(n))
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        return call(node, lambda source: known[source] if source in known else self._weight(source))
 
     def _linear(self, node: fx.Node, known: dict[fx.Node, Any]) -> Tensor:
         given = arguments(node)
@@ -115,38 +108,10 @@ class Reference:
         act = "a16" if weight in ("f16", "f32") else act
         key = (node, weight, act)
         if key not in self._matrices:
-            self._matrices[key] = prepare(self._evaluate(node), weight, act)
+            self._matrices[key] = prepare(weight_value(node, self._weights), weight, act)
         return self._matrices[key]
 
     def _weight(self, node: fx.Node) -> Tensor:
         if node not in self._stored:
-            self._stored[node] = self._evaluate(node)
+            self._stored[node] = weight_value(node, self._weights)
         return self._stored[node]
-
-    def _evaluate(self, node: fx.Node) -> Tensor:
-        """The value of a weight expression, float32 (integers keep their type)."""
-        if node.op == "get_attr":
-            buffer = _held(self._gm, str(node.target))
-            return self._weights.read(str(node.target)) if buffer is None else buffer
-        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), self._evaluate)
-        return node.target(*args, **kwargs)  # type: ignore[operator]
-
-
-def _held(gm: fx.GraphModule, name: str) -> Tensor | None:
-    """A real tensor that the graph itself holds (computed tables), None for checkpoint weights."""
-    found: Any = gm
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, Tensor) and found.device.type != "meta" else None
-
-
-def _last_uses(gm: fx.GraphModule) -> dict[fx.Node, list[fx.Node]]:
-    """Node -> activations that nothing needs after it."""
-    last: dict[fx.Node, fx.Node] = {}
-    for node in gm.graph.nodes:
-        last.update(dict.fromkeys(node.all_input_nodes, node))
-    ends: dict[fx.Node, list[fx.Node]] = {}
-    for used, user in last.items():
-        if used.op == "call_function" and not is_weight(used) and user.op != "output":
-            ends.setdefault(user, []).append(used)
-    return ends
