@@ -25,11 +25,14 @@ def evaluate(node: fx.Node, weights: Weights, rows: slice | None = None) -> Tens
     """
     if not is_weight(node):
         raise VerifyError(f"{node.name} ({node.target}) is not an expression over weights")
-    if rows is not None:
-        rows = slice(*rows.indices(int(node.meta["val"].shape[0])))
-        if rows.step != 1:
-            raise VerifyError("rows of a weight expression are read one after the other: the step must be 1")
-    return _evaluate(node, weights, rows)
+    if rows is None:
+        return _evaluate(node, weights, None)
+    start, stop, step = rows.indices(int(node.meta["val"].shape[0]))
+    if step != 1:
+        raise VerifyError("rows of a weight expression are read one after the other: the step must be 1")
+    if start >= stop:
+        return torch.empty(0, *node.meta["val"].shape[1:])
+    return _evaluate(node, weights, slice(start, stop))
 
 
 def _evaluate(node: fx.Node, weights: Weights, rows: slice | None) -> Tensor:
@@ -72,7 +75,8 @@ def _apply(node: fx.Node, weights: Weights) -> Tensor:
 
 
 def _slice_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
-    x, axis, start, stop, step = (*node.args, *(0, 0, None, None, 1)[len(node.args) :])
+    given: list[Any] = list(node.args)
+    x, axis, start, stop, step = given + [0, 0, None, None, 1][len(given) :]
     size = int(x.meta["val"].shape[0])
     begin, _, step = slice(start, stop, step).indices(size)
     if axis != 0 or step != 1:
@@ -103,11 +107,14 @@ def _cat_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
 
 
 def _elementwise_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
-    """Operands of the result's full shape are read by rows, numbers stay; broadcasting along axis 0 is left whole."""
+    """Operands are read by rows, but whole where they are the same for every row; numbers stay."""
     size = tuple(node.meta["val"].shape)
-    if any(tuple(x.meta["val"].shape) != size for x in node.all_input_nodes):
-        return None
-    args = fx.map_arg(node.args, lambda x: _evaluate(x, weights, rows))
+
+    def operand(x: fx.Node) -> Tensor:
+        own = tuple(x.meta["val"].shape)
+        return _evaluate(x, weights, rows if len(own) == len(size) and own[0] == size[0] else None)
+
+    args = fx.map_arg(node.args, operand)
     return node.target(*args, **node.kwargs)  # type: ignore[operator]
 
 

@@ -1,4 +1,4 @@
-"""GGUF checkpoints under Hugging Face names, dequantized tensor by tensor."""
+"""GGUF checkpoints under Hugging Face names, read and dequantized tensor by tensor."""
 
 from __future__ import annotations
 
@@ -11,26 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from edgeq.errors import ModelError, UnsupportedError
+from edgeq.frontend.gguf_header import read_header
+from edgeq.frontend.read_bytes import read_bytes
 
 Undo = Callable[[np.ndarray, str, Any], np.ndarray]
 
 
-def _halves_from_pairs(values: np.ndarray, name: str, config: Any) -> np.ndarray:
+def _undo_llama(values: np.ndarray, name: str, config: Any) -> np.ndarray:
     """Rows of q and k: llama.cpp rotates neighbouring pairs of a head, Hugging Face its two halves."""
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(name.split(".")[2], 0)
-    if not heads:
+    kind = name.split(".")[2] if name.startswith("blk.") else ""
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(kind)
+    if heads is None:
         return values
     pairs = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
     return pairs.swapaxes(1, 2).reshape(values.shape)
-
-
-def _undo_llama(values: np.ndarray, name: str, config: Any) -> np.ndarray:
-    return _halves_from_pairs(values, name, config) if name.startswith("blk.") else values
-
-
-def _undo_gemma(values: np.ndarray, name: str, config: Any) -> np.ndarray:
-    """llama.cpp stores 1 + w of every RMS norm."""
-    return values - 1 if name.endswith("norm.weight") else values
 
 
 def _undo_gpt2(values: np.ndarray, name: str, config: Any) -> np.ndarray:
@@ -44,27 +38,20 @@ def _as_stored(values: np.ndarray, name: str, config: Any) -> np.ndarray:
 
 
 # What the converter of llama.cpp did to tensors, undone; an architecture that is not here is refused.
-UNDO: dict[str, Undo] = {
-    "llama": _undo_llama, "qwen2": _as_stored, "qwen3": _as_stored, "phi3": _as_stored, "gpt2": _undo_gpt2,
-    "gemma2": _undo_gemma, "gemma3": _undo_gemma,
-}
+UNDO: dict[str, Undo] = {"llama": _undo_llama, "qwen2": _as_stored, "qwen3": _as_stored, "gpt2": _undo_gpt2}
 
 
 class GgufFile:
-    """One GGUF file: metadata and tensors; opening reads the header only."""
+    """One GGUF file: metadata and tensors; opening reads the header only.
+
+    Raises:
+        ModelError: a damaged file.
+        UnsupportedError: an architecture whose tensors edgeq cannot bring back to Hugging Face's form.
+    """
 
     def __init__(self, path: Path) -> None:
-        import gguf
-
-        try:
-            self.reader = gguf.GGUFReader(path)
-        except FileNotFoundError as error:
-            raise ModelError(f"{path} is missing") from error
-        except Exception as error:  # the reader raises whatever the damage leads to
-            raise ModelError(f"{path} is not a whole GGUF file: {error}") from error
-        self.path = path
-        self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
-        self._check_length()
+        header = read_header(path)
+        self.path, self.fields, self.tensors = path, header.fields, header.tensors
         self.architecture = str(self.field("general.architecture"))
         if self.architecture not in UNDO:
             known = ", ".join(UNDO)
@@ -72,14 +59,7 @@ class GgufFile:
 
     def field(self, name: str, default: Any = None) -> Any:
         """One metadata value: str, int, float or list; `default` if absent."""
-        found = self.reader.fields.get(name)
-        return default if found is None else found.contents()
-
-    def _check_length(self) -> None:
-        end = max((int(t.data_offset) + int(t.n_bytes) for t in self.tensors.values()), default=0)
-        actual = self.path.stat().st_size
-        if end > actual:
-            raise ModelError(f"{self.path} is cut short: {actual} bytes of {end}; download it again")
+        return self.fields.get(name, default)
 
 
 def gguf_names(file: GgufFile, model: nn.Module, layers: int) -> dict[str, str]:
@@ -108,25 +88,42 @@ class GgufWeights:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape as Hugging Face has it."""
-        shape = tuple(int(n) for n in reversed(self._tensor(name).shape))
-        probe = np.broadcast_to(np.float32(0), shape)
-        transposed = len(shape) == 2 and self.file.architecture == "gpt2"
-        return UNDO["gpt2"](probe, self.stored[name], self.config).shape if transposed else shape
+        probe = np.broadcast_to(np.float32(0), self._tensor(name).shape)
+        return self._undo(probe, name).shape if self.file.architecture == "gpt2" else probe.shape
 
     def dtype(self, name: str) -> str:
         """The GGUF type, e.g. `Q4_1`."""
-        return self._tensor(name).tensor_type.name
+        import gguf
+
+        return gguf.GGMLQuantizationType(self._tensor(name).kind).name
 
     def read(self, name: str, rows: slice | None = None) -> Tensor:
         """The tensor dequantized to float32, or a range of its first axis."""
+        values = self._undo(self._dequantized(name), name)
+        return torch.from_numpy(np.array(values if rows is None else values[rows], copy=True))
+
+    def _dequantized(self, name: str) -> np.ndarray:
+        """f32, shaped as stored."""
         import gguf
 
         tensor = self._tensor(name)
-        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
-        values = UNDO[self.file.architecture](values, self.stored[name], self.config)
-        return torch.from_numpy(np.array(values if rows is None else values[rows], copy=True))
+        kind = gguf.GGMLQuantizationType(tensor.kind)
+        raw = read_bytes(self.file.path, tensor.start, tensor.size)
+        try:
+            values = gguf.dequantize(raw.view(_element(kind)), kind)
+        except NotImplementedError as error:
+            raise UnsupportedError(f"{self.file.path.name}: {name} is {kind.name}, which edgeq cannot read") from error
+        return values.astype(np.float32, copy=False).reshape(tensor.shape)
+
+    def _undo(self, values: np.ndarray, name: str) -> np.ndarray:
+        return UNDO[self.file.architecture](values, self.stored[name], self.config)
 
     def _tensor(self, name: str) -> Any:
         if name not in self.stored:
             raise ModelError(f"{self.file.path.name} has no tensor for {name!r}")
         return self.file.tensors[self.stored[name]]
+
+
+def _element(kind: Any) -> type:
+    """How the gguf package takes a tensor's bytes: floats as they are, everything else as uint8."""
+    return {"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.errors import ModelError
+from edgeq.errors import ModelError, UnsupportedError
 from edgeq.frontend.gguf_file import GgufFile, GgufWeights, gguf_names
 from edgeq.frontend.skeleton import build_skeleton
 from edgeq.frontend.tokenizer_gguf import gguf_assets
@@ -19,25 +19,52 @@ def open_gguf(path: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
     file = GgufFile(path)
     config = gguf_config(file)
     model = build_skeleton(config)
-    weights = NamedWeights(GgufWeights(file, gguf_names(file, model, config.num_hidden_layers), config))
+    names = gguf_names(file, model, config.num_hidden_layers)
+    unused = sorted(set(file.tensors) - set(names.values()))
+    if unused:
+        listed = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
+        raise UnsupportedError(f"{path.name} holds tensors that {type(model).__name__} does not have: {listed}")
+    weights = NamedWeights(GgufWeights(file, names, config))
     bind(weights, model, str(path))
     return config, weights, gguf_assets(file, config)
 
 
 def gguf_config(file: GgufFile) -> Any:
-    """The transformers config that the metadata describes, by transformers' own mapping."""
-    from transformers import AutoConfig
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+    """The transformers config that the metadata describes, by transformers' own table of names.
 
+    Raises:
+        UnsupportedError: rotary scaling, which transformers does not read from a GGUF (the model would be wrong).
+    """
+    from transformers import AutoConfig
+    from transformers.integrations.ggml import GGUF_CONFIG_DEFAULTS_MAPPING, GGUF_CONFIG_MAPPING
+
+    _refuse_scaling(file)
+    prefix = file.architecture + "."
+    values = {"model_type": file.architecture, **(GGUF_CONFIG_DEFAULTS_MAPPING.get(file.architecture) or {})}
+    for key, name in GGUF_CONFIG_MAPPING[file.architecture].items():
+        if name and name != -1 and file.field(prefix + key) is not None:
+            values[name] = _shortest(file.field(prefix + key))
+    if file.field(prefix + "attention.key_length"):
+        values["head_dim"] = file.field(prefix + "attention.key_length")
+    if "position_embd.weight" in file.tensors:
+        values["max_position_embeddings"] = file.tensors["position_embd.weight"].shape[0]
+    values.setdefault("vocab_size", len(file.field("tokenizer.ggml.tokens", [])))
+    values["tie_word_embeddings"] = "output.weight" not in file.tensors
+    for kind, name in (("bos", "bos_token_id"), ("eos", "eos_token_id"), ("padding", "pad_token_id")):
+        values[name] = file.field(f"tokenizer.ggml.{kind}_token_id")
     try:
-        values = load_gguf_checkpoint(str(file.path), return_tensors=False)["config"]
-    except Exception as error:  # it raises whatever odd metadata leads to
-        raise ModelError(f"{file.path}: transformers cannot read this GGUF's configuration: {error}") from error
-    for key in ("bos", "eos", "padding"):
-        found = file.field(f"tokenizer.ggml.{key}_token_id")
-        if found is not None:
-            values[f"{key.removesuffix('ding')}_token_id"] = int(found)
-    return AutoConfig.for_model(**{key: _shortest(value) for key, value in values.items()})
+        return AutoConfig.for_model(**values)
+    except Exception as error:  # it raises whatever odd values lead to
+        raise ModelError(f"{file.path}: its metadata is no config of {file.architecture!r}: {error}") from error
+
+
+def _refuse_scaling(file: GgufFile) -> None:
+    kind = file.field(f"{file.architecture}.rope.scaling.type", "none")
+    if kind != "none" or any(name.startswith("rope_f") for name in file.tensors):
+        raise UnsupportedError(
+            f"{file.path.name}: this GGUF scales rotary frequencies ({kind}), which cannot be read back exactly. "
+            "Compile the original Hugging Face folder instead"
+        )
 
 
 def _shortest(value: Any) -> Any:

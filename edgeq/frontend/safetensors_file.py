@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from edgeq.errors import ModelError
+from edgeq.frontend.read_bytes import read_bytes
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -95,7 +94,7 @@ class SafetensorsWeights:
             low, high, _ = rows.indices(shape[0])
             row = size // max(shape[0], 1)
             shape, start, size = (high - low, *shape[1:]), start + low * row, (high - low) * row
-        raw = _read_bytes(entry.path, start, size)
+        raw = torch.from_numpy(read_bytes(entry.path, start, size))
         tensor = raw.view(DTYPES[entry.dtype]).reshape(shape) if size else torch.empty(shape, dtype=DTYPES[entry.dtype])
         return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -103,19 +102,3 @@ class SafetensorsWeights:
         if name not in self.entries:
             raise ModelError(f"the checkpoint has no tensor {name!r}")
         return self.entries[name]
-
-
-def _read_bytes(path: Path, start: int, size: int) -> Tensor:
-    """u8 `[size]`, read into memory of its own (a mapping's pages would count as ours)."""
-    buffer = np.empty(size, np.uint8)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        done = 0
-        while done < size:
-            count = os.preadv(descriptor, [memoryview(buffer)[done:]], start + done)
-            if count == 0:
-                raise ModelError(f"{path} ended while it was read: {start + done} bytes instead of {start + size}")
-            done += count
-    finally:
-        os.close(descriptor)
-    return torch.from_numpy(buffer)
