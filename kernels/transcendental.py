@@ -57,11 +57,6 @@ def exp2(y: Expr, positive: bool = True) -> Expr:
     return let(bits("float32x16", bits("int32x16", p) + (bits("int32x16", rounded) << splat(23))))
 
 
-def sigmoid(x: Expr, slope: float = 1.0) -> Expr:
-    """1 / (1 + exp(-slope * x))."""
-    return splat(1.0) / (splat(1.0) + exp2(x * splat(-slope * LOG2E)))
-
-
 def tanh(u: Expr) -> Expr:
     """tanh(u), relative error < 3e-7: a polynomial near 0, where 1 - 2 / (1 + exp(2u)) would cancel."""
     u = let(fence(u))
