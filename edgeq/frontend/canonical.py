@@ -9,7 +9,7 @@ from torch import fx
 
 from edgeq.frontend.export import attribute
 from edgeq.frontend.match import base, is_number, same_dims, shape, value
-from edgeq.frontend.rewrite import apply, call, replace, sweep
+from edgeq.frontend.rewrite import Rule, apply, call, replace, sweep
 
 aten = torch.ops.aten
 CHECKS = {"_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size", "_guards_fn"}
@@ -130,7 +130,9 @@ def spell_cast(node: fx.Node) -> bool:
     return replace(node, call(node, aten.to.dtype, node.args[0], value(node).dtype))
 
 
-RULES = [drop_identity, one_operand_cat, spell_reshape, spell_transpose, spell_cast, merge_reshapes, scalar_last]
+RULES: list[Rule] = [
+    drop_identity, one_operand_cat, spell_reshape, spell_transpose, spell_cast, merge_reshapes, scalar_last,
+]  # fmt: skip
 
 
 def inline_scalars(gm: fx.GraphModule) -> None:

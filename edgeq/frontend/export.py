@@ -101,7 +101,8 @@ def _flatten(program: ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """The exported program as a plain GraphModule(input_ids, position_ids) -> logits."""
     gm = program.module(check_guards=False)
     canonical = canonical_names(model)
-    graph, made = fx.Graph(), {}
+    graph = fx.Graph()
+    made: dict[fx.Node, fx.Node] = {}
     weights: dict[str, fx.Node] = {}
     for node in gm.graph.nodes:
         if node.op == "output":

@@ -23,7 +23,8 @@ def raise_sdpa(node: fx.Node) -> bool:
     """A raw scaled_dot_product_attention call."""
     if base(node) != "scaled_dot_product_attention":
         return False
-    q, k, v, mask, _, causal = (*node.args, *(None, 0.0, False)[len(node.args) - 3 :])
+    given: list[Any] = list(node.args)
+    q, k, v, mask, _, causal = given + [None, 0.0, False][len(given) - 3 :]
     mask, causal = node.kwargs.get("attn_mask", mask), node.kwargs.get("is_causal", causal)
     if isinstance(causal, fx.Node) or (causal and mask is not None):
         return False

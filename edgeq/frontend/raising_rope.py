@@ -140,13 +140,13 @@ def _with_rest(x: fx.Node, out: fx.Node) -> tuple[fx.Node, fx.Node]:
     """Partial rotary: out feeds cat([out, whole[..., k:]]) where x = whole[..., :k]: then (whole, that cat)."""
     if base(x) == "slice" and len(out.users) == 1:
         whole, joined = x.args[0], next(iter(out.users))
-        parts = joined.args[0] if base(joined) == "cat" else ()
+        parts = list(joined.args[0]) if base(joined) == "cat" else []
         width, k = shape(whole)[-1], shape(x)[-1]
         if len(parts) == 2 and parts[0] is out and _is_part(x, whole, 0, k) and _is_part(parts[1], whole, k, width):
             return whole, joined
     if base(x) == "getitem" and x.args[1] == 0 and len(out.users) == 1:
         cut, joined = x.args[0], next(iter(out.users))
-        parts = joined.args[0] if base(joined) == "cat" else ()
+        parts = list(joined.args[0]) if base(joined) == "cat" else []
         if len(parts) == 2 and parts[0] is out and base(parts[1]) == "getitem" and parts[1].args == (cut, 1):
             return cut.args[0], joined
     return x, out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ def replace(old: fx.Node, new: fx.Node) -> bool:
     return True
 
 
-def apply(gm: fx.GraphModule, rules: list[Rule], rounds: int = 4) -> int:
+def apply(gm: fx.GraphModule, rules: Sequence[Rule], rounds: int = 4) -> int:
     """Try every rule on every node, in order, until nothing changes; returns the number of changes."""
     total = 0
     for _ in range(rounds):
@@ -72,7 +72,7 @@ def apply(gm: fx.GraphModule, rules: list[Rule], rounds: int = 4) -> int:
     return total
 
 
-def _first(rules: list[Rule], node: fx.Node) -> int:
+def _first(rules: Sequence[Rule], node: fx.Node) -> int:
     for rule in rules:
         if not node._erased and node.op == "call_function" and rule(node):
             return 1

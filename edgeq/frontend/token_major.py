@@ -45,9 +45,9 @@ def lift_rows(node: fx.Node) -> bool:
 
 def flatten_norm(node: fx.Node) -> bool:
     """rms_norm over the last axis of a tensor with heads -> over each head's slice of the flat tensor."""
-    if node.target is not eq.rms_norm.default or heads_of(node) is None or node.kwargs.get("heads", 1) != 1:
-        return False
     heads = heads_of(node)
+    if node.target is not eq.rms_norm.default or heads is None or node.kwargs.get("heads", 1) != 1:
+        return False
     options = {**node.kwargs, "heads": heads.heads}
     flat = call(node, eq.rms_norm.default, as_flat(node, node.args[0], heads), *node.args[1:], **options)
     return replace(node, from_flat(node, flat, heads))

@@ -80,7 +80,7 @@ def _residual(scope: Scope, add: fx.Node, node: fx.Node) -> View | None:
 
 
 def _rows(scope: Scope, node: fx.Node) -> int:
-    x = scope.env.get(attrs(node)["x"])
+    x = scope.env[attrs(node)["x"]]
     return x.view.rows if isinstance(x, Norm) else x.rows
 
 
@@ -107,7 +107,7 @@ def _quantized(scope: Scope, x: fx.Node, fmt: WeightFormat, node: fx.Node) -> tu
     """Codes, group sums and scale of x (its norm fused in), computed once for linears that share them."""
     value = scope.env[x]
     norm = value if isinstance(value, Norm) else Norm(scope.view(x))
-    zero = fmt.zero_point if fmt.symmetric else 1
+    zero = fmt.zero_point or 1  # asymmetric: the kernel multiplies by each row's own
     key = (x, fmt.group_size, zero)
     if key not in scope.quantized:
         scope.quantized[key] = _quantize(scope, norm, fmt, zero, width(x), node)

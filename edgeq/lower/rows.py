@@ -13,7 +13,7 @@ from edgeq.ir.graph import op
 from edgeq.kernels import elementwise, embed
 from edgeq.lower.linear import activation_name
 from edgeq.lower.node import only_user, width
-from edgeq.lower.plan import IDS, POS, Literal, Split, Weight
+from edgeq.lower.plan import IDS, POS, Arg, Literal, Split, Weight
 from edgeq.lower.scope import Scope
 from edgeq.lower.values import Positions, Tokens, View
 from edgeq.lower.weights import TILE
@@ -61,6 +61,7 @@ def lower_add(scope: Scope, node: fx.Node) -> None:
     left, right = scope.env.get(a), scope.env.get(b)
     if isinstance(left, PositionRows):
         left, right, a = right, left, b
+    inputs: tuple[Arg, ...]
     if isinstance(right, PositionRows):
         x = scope.view(a)
         kernel, inputs = embed.positions(x.width, right.offset), (POS, Weight(right.table), x)

@@ -86,8 +86,8 @@ def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
     stored = quantize(w, fmt)
     if act == "a16":
         return FloatMatrix(torch.from_numpy(dequantize(*stored, fmt)))
-    codes, scale, zero = (None if part is None else torch.from_numpy(part) for part in stored)
-    zero = torch.tensor(fmt.zero_point) if zero is None else zero
+    codes, scale = torch.from_numpy(stored[0]), torch.from_numpy(stored[1])
+    zero = torch.tensor(fmt.zero_point) if stored[2] is None else torch.from_numpy(stored[2])
     return _integer(codes, scale.float(), zero, fmt.group_size or w.shape[1])
 
 
