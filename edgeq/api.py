@@ -26,6 +26,7 @@ def compile(
     chunk: int = 256,
     overwrite: bool = False,
     revision: str | None = None,
+    calib: str = "",
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
@@ -39,6 +40,7 @@ def compile(
         chunk: rows of one prefill chunk.
         overwrite: replace `output` when it is an artifact.
         revision: of a hub id.
+        calib: text file to measure activations on; "" is a short sample that edgeq brings, "none" measures nothing.
         progress: called with (stage, done, total), total 0 when unknown.
 
     Returns:
@@ -47,7 +49,7 @@ def compile(
     Raises:
         EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind.
     """
-    options = _options(model, target, bits, context, chunk, revision)
+    options = _options(model, target, bits, context, chunk, revision, calib)
     check_output(Path(output), overwrite)
     from edgeq.compiler import compile_into
 
@@ -56,9 +58,10 @@ def compile(
     return Artifact(Path(output))
 
 
-def _options(model: str, target: str, bits: str, context: int, chunk: int, revision: str | None) -> Options:
-    """Everything that can be refused without reading the model is refused here."""
-    from edgeq.compiler import Options
+def _options(
+    model: str, target: str, bits: str, context: int, chunk: int, revision: str | None, calib: str
+) -> Options:
+    """Everything that can be refused without reading the model is refused here, before anything large is imported."""
     from edgeq.errors import UsageError
     from edgeq.quant.bits import Bits
     from edgeq.targets import find
@@ -66,7 +69,10 @@ def _options(model: str, target: str, bits: str, context: int, chunk: int, revis
     for name, value in (("context", context), ("chunk", chunk)):
         if value < 1:
             raise UsageError(f"--{name} {value}: give at least 1")
-    return Options(model, find(target), Bits.parse(bits), context, chunk, revision)
+    chosen, parsed = find(target), Bits.parse(bits)
+    from edgeq.compiler import Options
+
+    return Options(model, chosen, parsed, context, chunk, revision, calib)
 
 
 def load(path: str | Path, threads: int = 0, variant: str | None = None) -> Artifact:

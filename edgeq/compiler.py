@@ -13,9 +13,11 @@ from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
+from edgeq.calibrate.sample import sample_tokens
 from edgeq.errors import UsageError
 from edgeq.frontend.graph import load_graph
 from edgeq.frontend.source import Source, open_model
+from edgeq.frontend.weights import Weights
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower
@@ -30,7 +32,10 @@ POSITIONS = 16  # the caches hold whole vectors of positions
 
 @dataclass(frozen=True)
 class Options:
-    """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk."""
+    """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk.
+
+    `calibration` is a text file that passes measure activations on, "" for edgeq's own sample, "none" for no such pass.
+    """
 
     model: str
     target: Target
@@ -38,6 +43,7 @@ class Options:
     context: int
     chunk: int
     revision: str | None = None
+    calibration: str = ""
 
 
 def compile_into(folder: Path, options: Options, progress: Progress) -> None:
@@ -47,7 +53,9 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
     context = resolved_context(options.context, source.config)
     progress("export the graph", 0, 0)
     gm = load_graph(source)
-    reports = run_passes(gm, options.bits, context, source)
+    progress("run the passes", 0, 0)
+    tokens = sample_tokens(source, options.calibration)
+    reports = run_passes(gm, options.bits, context, source.weights, tokens)
     plan, table = lower(gm, source.weights, context, min(options.chunk, context))
     info, weights_hash = write_weights(table, folder, progress)
     write_library(plan, options.target, info, source.name, folder, progress)
@@ -80,15 +88,16 @@ def resolved_context(wanted: int, config: Any) -> int:
     return context
 
 
-def pipeline(bits: Bits, context: int) -> str:
-    """The passes of a plain compile, as `edgeq opt -p` takes them."""
-    return f"add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
+def pipeline(bits: Bits, context: int, calibrated: bool) -> str:
+    """The passes of a plain compile, as `edgeq opt -p` takes them; int8 activations are smoothed when they can be."""
+    smooth = "smooth," if bits.act == "a8" and calibrated else ""
+    return f"{smooth}add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
 
 
-def run_passes(gm: fx.GraphModule, bits: Bits, context: int, source: Source) -> list[Report]:
-    """Run the plain pipeline in place."""
-    shared = Context(weights=source.weights)
-    for step in parse_pipeline(pipeline(bits, context)):
+def run_passes(gm: fx.GraphModule, bits: Bits, context: int, weights: Weights, tokens: list[int]) -> list[Report]:
+    """Run the plain pipeline in place; `tokens` are those that activations are measured on, [] for none."""
+    shared = Context(weights=weights, tokens=tokens)
+    for step in parse_pipeline(pipeline(bits, context, bool(tokens))):
         step(gm, shared)
     return shared.reports
 

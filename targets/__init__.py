@@ -26,7 +26,8 @@ def native_name() -> str:
     """Name of the target that this machine is; raises UsageError when edgeq has none for it."""
     machine = {"x86_64": "x86-64", "AMD64": "x86-64"}.get(platform.machine(), platform.machine())
     if machine not in _all():
-        raise UsageError(f"--target native: no target for this machine ({platform.machine()}); known: {', '.join(_all())}")
+        known = ", ".join(_all())
+        raise UsageError(f"--target native: no target for this machine ({platform.machine()}); known: {known}")
     return machine
 
 

@@ -27,6 +27,7 @@ EXAMPLES = (
 @click.option("--context", default=2048, show_default=True, type=click.IntRange(min=1), help="Most tokens it can hold.")
 @click.option("--chunk", default=256, show_default=True, type=click.IntRange(min=1), help="Rows of a prefill chunk.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--calib", default="", metavar="FILE", help="Text to measure activations on; default: a sample; or none.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is an artifact already.")
 @json_option
 def command(model: str, output: Path, as_json: bool, **options: Any) -> None:

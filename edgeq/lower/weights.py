@@ -101,7 +101,7 @@ class WeightTable:
             name = self._unique(_short_name(node))
             self._by_key[key] = name
             logical = tuple(int(d) for d in node.meta["val"].shape)
-            sources = tuple(dict.fromkeys(str(leaf.target) for leaf in _leaves(node)))
+            sources = tuple(dict.fromkeys(str(leaf.target) for leaf in _leaves(node) if not _is_constant(leaf)))
             before = prod(logical) * self._bytes_per_weight(sources)
             self.tensors[name] = Tensor(name, dtype, shape, chunks, fmt, logical, sources, int(before))
         return self._by_key[key]
@@ -119,7 +119,7 @@ class WeightTable:
 
 def _short_name(node: fx.Node) -> str:
     """The tensor's own name, or the parts of a concatenation joined: `...self_attn.q_proj+k_proj+v_proj.weight`."""
-    leaves = [str(n.target) for n in _leaves(node)]
+    leaves = [str(n.target) for n in _leaves(node) if not _is_constant(n)]
     if not leaves:
         return "constant"
     head, tail = leaves[0].rsplit(".", 1) if "." in leaves[0] else (leaves[0], "")
@@ -129,6 +129,13 @@ def _short_name(node: fx.Node) -> str:
 
 def _leaves(node: fx.Node) -> list[fx.Node]:
     return [node] if node.op == "get_attr" else [leaf for i in node.all_input_nodes for leaf in _leaves(i)]
+
+
+def _is_constant(leaf: fx.Node) -> bool:
+    """A tensor that a pass computed and the graph itself holds, as opposed to one of the checkpoint."""
+    owner = leaf.graph.owning_module
+    held = owner._buffers.get(str(leaf.target)) if owner is not None else None
+    return held is not None and held.device.type != "meta"
 
 
 def _float(node: fx.Node, weights: Weights, rows: slice | None = None) -> np.ndarray:

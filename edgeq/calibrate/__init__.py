@@ -1,0 +1,1 @@
+"""Text that passes measure activations on."""
