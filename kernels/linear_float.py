@@ -52,10 +52,10 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             x, r, o = rest
 
-            def block(unit: V.Expr, m0: V.Expr) -> None:
+            def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
                 operands = Operands(isa, fmt, K, rows, w, x, V.let(m0 * V.i32(K)))
-                sums = [emit_tile(operands, linear.tile(unit, t)) for t in range(linear.end.tiles)]
-                linear.finish_rows(unit, m0, sums, lambda row: None, b, r, o)
+                sums = [emit_tile(operands, linear.tile(units[0], t)) for t in range(linear.end.tiles)]
+                linear.finish_rows(units[0], count, m0, sums, lambda row: None, b, r, o)
 
             blocks(lo, hi, m, rows, block)
 

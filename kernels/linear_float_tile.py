@@ -41,7 +41,7 @@ def emit_tile(x: Operands, tile: V.Expr) -> list[V.Expr]:
     if x.fmt.is_float:
         return _float_tile(x, tile)
     totals = [V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)]
-    walk(x.fmt, x.K, tile, lambda group: _add_group(x, group, totals))
+    walk(x.fmt, x.K, [tile], lambda groups: _add_group(x, groups[0], totals))
     return [t.v for t in totals]
 
 

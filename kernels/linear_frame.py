@@ -13,7 +13,7 @@ from edgeq.kernels.kernel import Kernel, Param
 from edgeq.kernels.naming import symbol
 from edgeq.quant.format import TILE_ROWS, WeightFormat
 
-PANELS = 4  # units of 16 outputs that share a block of activation rows while it is in cache
+PANELS = 16  # units of 16 outputs that share a block of activation rows while it is in cache
 _ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
 
 
@@ -68,27 +68,39 @@ class Linear:
         return V.fence(s * factor) if bias is None else V.fma(s, factor, bias)
 
     def finish_rows(
-        self, unit: V.Expr, m0: V.Expr, sums: list[list[V.Expr]], scale: Callable[[V.Expr], V.Expr | None],
-        bias: V.Memory, r: V.Memory, o: V.Memory,
+        self, unit: V.Expr, count: V.Expr, m0: V.Expr, sums: list[list[V.Expr]],
+        scale: Callable[[V.Expr], V.Expr | None], bias: V.Memory, r: V.Memory, o: V.Memory,
     ) -> None:  # fmt: skip
-        """`finish` of rows m0, m0 + 1, ...; sums[t][i]: row i of tile t. A loop, as an activation is much code."""
+        """`finish` of rows m0, m0 + 1, ... of units unit .. unit + count - 1.
+
+        sums[t][i]: row i of the t-th tile of these units. Loops, as an activation is much code to repeat.
+        """
         rows = len(sums[0])
         spilled = V.Stack(len(sums) * rows * TILE_ROWS, "float32")
         for t, i in itertools.product(range(len(sums)), range(rows)):
             spilled.store(V.i32((t * rows + i) * TILE_ROWS), sums[t][i])
-        with V.loop(0, rows) as i:
-            row = V.let(m0 + i)
-            y = [spilled.vector((i + V.i32(t * rows)) * V.i32(TILE_ROWS)) for t in range(len(sums))]
-            at = V.let(row * V.i32(self.width) + unit * V.i32(TILE_ROWS))
-            self.finish(unit, y, scale(row), bias, r, o, at)
+        with V.loop(V.i32(0), count) as u, V.loop(0, rows) as i:
+            row, tile = V.let(m0 + i), V.let(u * V.i32(self.end.tiles))
+            places = [(tile + V.i32(t)) * V.i32(rows) + i for t in range(self.end.tiles)]
+            y = [spilled.vector(place * V.i32(TILE_ROWS)) for place in places]
+            at = V.let(row * V.i32(self.width) + (unit + u) * V.i32(TILE_ROWS))
+            self.finish(V.let(unit + u), y, scale(row), bias, r, o, at)
 
 
-def blocks(lo: V.Expr, hi: V.Expr, m: V.Expr, rows: int, emit: Callable[[V.Expr, V.Expr], None]) -> None:
-    """Loops of a chunk: emit(unit, first row) for units lo..hi and blocks of `rows` rows, `PANELS` units at a time."""
+def blocks(
+    lo: V.Expr, hi: V.Expr, m: V.Expr, rows: int, emit: Callable[[list[V.Expr], V.Expr, V.Expr], None], step: int = 1
+) -> None:
+    """Loops of a chunk, over blocks of `rows` rows and steps of `step` units, `PANELS` units to a pass over the rows.
+
+    emit(units, count, first row): `units` are the step's; of the last step only `count` are to be stored, and those
+    beyond repeat a unit of the range, so that reading them is harmless.
+    """
     with V.loop(V.i32(0), (hi - lo + V.i32(PANELS - 1)) // V.i32(PANELS)) as panel:
         first = V.let(lo + panel * V.i32(PANELS))
         last = V.let(V.minimum(first + V.i32(PANELS), hi))
-        with V.loop(V.i32(0), (m + V.i32(rows - 1)) // V.i32(rows)) as block, V.loop(first, last) as unit:
-            emit(unit, V.let(block * V.i32(rows)))
-
-
+        steps = (last - first + V.i32(step - 1)) // V.i32(step)
+        with V.loop(V.i32(0), (m + V.i32(rows - 1)) // V.i32(rows)) as block, V.loop(V.i32(0), steps) as i:
+            unit = V.let(first + i * V.i32(step))
+            units = [unit, *(V.let(V.minimum(unit + V.i32(u), last - V.i32(1))) for u in range(1, step))]
+            count = V.let(V.minimum(last - unit, V.i32(step))) if step > 1 else V.i32(1)
+            emit(units, count, V.let(block * V.i32(rows)))

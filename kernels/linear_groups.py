@@ -1,4 +1,4 @@
-"""Emits the walk over the quantization groups of one packed tile: a loop over whole blocks, then what is left."""
+"""Emits the walk over the quantization groups of packed tiles: a loop over whole blocks, then what is left."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ class Group:
     length: int
 
 
-def walk(fmt: WeightFormat, K: int, tile: V.Expr, visit: Callable[[Group], None]) -> None:
-    """Call `visit` (which emits code) for every group of the tile at byte offset `tile` (int64), in order of k."""
+def walk(fmt: WeightFormat, K: int, tiles: list[V.Expr], visit: Callable[[list[Group]], None]) -> None:
+    """Call `visit`, which emits code, for every group in order of k, with the group of each tile.
+
+    tiles: byte offsets (int64).
+    """
     offsets, bounds = fmt.offsets(K), fmt.group_bounds(K)
     size, per_block = bounds[0][1], fmt.block_groups
     blocks = K // size // per_block
     if blocks > 1:
         with V.loop(0, blocks) as b:
-            base = V.let(tile + V.i64(b) * V.i64(fmt.block_bytes(K)))
+            bases = [V.let(tile + V.i64(b) * V.i64(fmt.block_bytes(K))) for tile in tiles]
             first = V.let(b * V.i32(per_block))
             for j in range(per_block):
-                visit(_place(offsets[j], base, first + V.i32(j), size, size))
+                visit([_place(offsets[j], base, first + V.i32(j), size, size) for base in bases])
     for g in range(blocks * per_block if blocks > 1 else 0, len(bounds)):
-        visit(_place(offsets[g], tile, V.i32(g), size, bounds[g][1] - bounds[g][0]))
+        visit([_place(offsets[g], tile, V.i32(g), size, bounds[g][1] - bounds[g][0]) for tile in tiles])
 
 
 def _place(at: GroupOffsets, base: V.Expr, number: V.Expr, size: int, length: int) -> Group:

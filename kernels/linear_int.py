@@ -16,7 +16,7 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
 from edgeq.kernels.linear_frame import Linear, blocks
-from edgeq.kernels.linear_int_tile import Operands, emit_tile
+from edgeq.kernels.linear_int_tile import Operands, emit_tiles, pairs
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
@@ -43,7 +43,7 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
             q, corr, sa, r, o = rest
             x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0))
             with V.loop(lo, hi) as unit:
-                sums = [emit_tile(x, linear.tile(unit, t)).row(0) for t in range(linear.end.tiles)]
+                sums = [emit_tiles(x, [linear.tile(unit, t)])[0][0] for t in range(linear.end.tiles)]
                 linear.finish(unit, sums, sa[V.i32(0)], b, r, o, unit * V.i32(16))
 
         return V.function(linear.name("gemv"), isa, (), _POINTERS, body)
@@ -57,19 +57,21 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
-        rows = isa.gemm_rows
+        rows, paired = isa.gemm_rows, pairs(isa, fmt)
+        step = 2 if paired and linear.end.tiles == 1 else 1
 
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             q, corr, sa, r, o = rest
 
-            def block(unit: V.Expr, m0: V.Expr) -> None:
+            def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
                 quad, first = V.let(m0 * V.i32(K // 4)), V.let(m0 * V.i32(fmt.groups(K)))
                 x = Operands(isa, fmt, K, rows, w, q, corr, quad, first)
-                tiles = [emit_tile(x, linear.tile(unit, t)) for t in range(linear.end.tiles)]
-                sums = [[tile.row(i) for i in range(rows)] for tile in tiles]
-                linear.finish_rows(unit, m0, sums, lambda row: sa[row], b, r, o)
+                tiles = [linear.tile(unit, t) for unit in units for t in range(linear.end.tiles)]
+                together = [tiles] if paired else [[tile] for tile in tiles]
+                sums = [rows for some in together for rows in emit_tiles(x, some)]
+                linear.finish_rows(units[0], count, m0, sums, lambda row: sa[row], b, r, o)
 
-            blocks(lo, hi, m, rows, block)
+            blocks(lo, hi, m, rows, block, step)
 
         return V.function(linear.name("gemm"), isa, ("m",), _POINTERS, body)
 
@@ -104,7 +106,7 @@ def reference(
     codes, scale, zero = weights
     y = np.zeros((len(q), len(codes)))
     for g, (start, stop) in enumerate(fmt.group_bounds(codes.shape[1])):
-        point = fmt.zero_point if zero is None else zero[:, g : g + 1].astype(np.int64)
+        point = np.int64(fmt.zero_point or 0) if zero is None else zero[:, g : g + 1].astype(np.int64)
         centred = codes[:, start:stop].astype(np.int64) - point
         y += (q[:, start:stop].astype(np.int64) @ centred.T) * scale[:, g].astype(np.float64)
     y *= sa.astype(np.float64)[:, None]

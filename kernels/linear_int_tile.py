@@ -2,6 +2,20 @@
 
 The order of float operations is the same for any number of activation rows: group after group,
 `sum = fma(float(integer sum of the group), scale, sum)`. So GEMV and GEMM agree bit for bit.
+
+GEMM versions: Top/s of one thread at 256x2048x1024 (CPU time, best of 25, busy 2-core Zen 5, where vpdpbusd from
+registers alone reaches 1.00, with 8 accumulators and broadcast loads 0.94):
+
+| version | predicted | w4g32 | w4g128 | w8 |
+|---|---|---|---|---|
+| 8 rows x 1 tile, rows outside quads | 0.83: 77 loads for 64 dots | 0.74 | 0.75 | 0.76 |
+| quads outside rows | 8 chains in flight at once | 0.76 | 0.78 | 0.76 |
+| 16 rows x 1 tile | half the unpacking | 0.59, spills | 0.79 | 0.85 |
+| 4 rows x 2 tiles | half the loads | 0.76 | 0.81 | 0.80 |
+| 8 rows x 2 tiles: `pairs` | half the loads, 16 chains | 0.72, spills | 0.80 | 0.88 |
+| `linear_frame.PANELS` 16, not 4 | weights stream from L2 | +3 % | +4 % | +2 %, +12 % at K=8192 |
+
+GEMV: with prefetch it reads DRAM at 95-100 % of the speed of a plain sum; without, 2-4 % less. From L2, 85-95 GB/s.
 """
 
 from __future__ import annotations
@@ -14,8 +28,9 @@ from edgeq.kernels.linear_groups import Group, walk
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
-AHEAD = 4096  # bytes: weights are one stream, and hardware prefetchers alone reach 85-90 % of DRAM bandwidth
+AHEAD = 4096  # bytes of software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
 MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
+PAIR_GROUP_BITS = 256  # a group of 64 4-bit weights
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
 
 
@@ -49,65 +64,80 @@ class Operands:
         return 8 if self.isa.dot == "avx2" else 1
 
 
-def emit_tile(x: Operands, tile: V.Expr) -> Sums:
-    """Sums of the tile at byte offset `tile` (int64) for every activation row."""
-    sums = Looped(x) if x.isa.dot == "generic" else Unrolled(x)
-    walk(x.fmt, x.K, tile, sums.add)
-    return sums
+def pairs(isa: Isa, fmt: WeightFormat) -> bool:
+    """Whether a GEMM does better on two tiles at a time: a quad is loaded once for both, and twice as many chains hide
+    the latency of vpdpbusd; but with short groups the 16 float accumulators would be spilled at every group."""
+    return isa.dot == "vnni512" and (fmt.group_size == 0 or fmt.group_size * fmt.bits >= PAIR_GROUP_BITS)
+
+
+def emit_tiles(x: Operands, tiles: list[V.Expr]) -> list[list[V.Expr]]:
+    """float32x16 sums, [tile][activation row], of the tiles at byte offsets `tiles` (int64), computed side by side."""
+    sums = Looped(x) if x.isa.dot == "generic" else Unrolled(x, len(tiles))
+    walk(x.fmt, x.K, tiles, sums.add)
+    return sums.rows()
 
 
 class Unrolled:
-    """Sums of a tile in registers, every row's code written out: one float and one integer accumulator a row."""
+    """Sums of tiles in registers, all code written out: a float and an integer accumulator a tile and row."""
 
-    def __init__(self, x: Operands):
-        self.x = x
-        self.sums = [V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)]
+    def __init__(self, x: Operands, tiles: int):
+        self.x, self.tiles = x, tiles
+        self.sums = [[V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)] for _ in range(tiles)]
 
-    def row(self, i: int) -> V.Expr:
-        """float32x16 sums of activation row i."""
-        return self.sums[i].v
+    def rows(self) -> list[list[V.Expr]]:
+        """float32x16 sums of every tile and activation row."""
+        return [[row.v for row in tile] for tile in self.sums]
 
-    def add(self, group: Group) -> None:
-        """Add one group to every row's sum."""
-        x, vectors = self.x, self.x.fmt.vectors(group.length)
+    def add(self, groups: list[Group]) -> None:
+        """Add one group, of every tile, to every row's sum."""
+        x, vectors = self.x, self.x.fmt.vectors(groups[0].length)
         chains = CHAINS if x.rows == 1 and vectors > x.step else 1
-        integers = [[self._start(group, row, c) for c in range(chains)] for row in range(x.rows)]
-        steps, rest = divmod(vectors, x.step)
-        looped = steps // chains if steps * x.step * x.rows * (8 // x.fmt.bits) > MAX_UNROLLED_DOTS[x.isa.dot] else 0
-        if looped > 1:
-            with V.loop(0, looped) as s:
-                for c in range(chains):
-                    self._step(group, integers, s * V.i32(chains) + V.i32(c), c, x.step)
-        for s in range(looped * chains if looped > 1 else 0, steps):
-            self._step(group, integers, V.i32(s), s % chains, x.step)
-        if rest:
-            self._step(group, integers, V.i32(steps), 0, rest)
-        scale = V.let(V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
-        for total, chain in zip(self.sums, integers, strict=True):
-            integer = chain[0].v
-            for other in chain[1:]:
-                integer = integer + other.v
-            total.set(V.fma(V.cast("float32", integer), scale, total.v))
+        integers = [[[self._start(g, row, c) for g in groups] for row in range(x.rows)] for c in range(chains)]
+        self._steps(groups, integers, *divmod(vectors, x.step))
+        for t, group in enumerate(groups):
+            scale = V.let(V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+            for row, total in enumerate(self.sums[t]):
+                integer = integers[0][row][t].v
+                for chain in integers[1:]:
+                    integer = integer + chain[row][t].v
+                total.set(V.fma(V.cast("float32", integer), scale, total.v))
 
     def _start(self, group: Group, row: int, chain: int) -> V.Reg:
         """A row's accumulator. The first chain starts at what the zero points contribute."""
         return V.Reg("int32", V.splat(0) if chain else _correction(self.x, group, V.i32(row)))
 
-    def _step(self, group: Group, integers: list[list[V.Reg]], step: V.Expr, chain: int, count: int) -> None:
-        """Add `count` weight vectors, the step-th `x.step` of the group, to every row's accumulator."""
-        x = self.x
-        codes, quads = _load(x, group, V.i64(step) * V.i64(x.step * VECTOR_BYTES), count)
-        first = V.let(x.quad(group) + step * V.i32(x.step * x.rows))
-        # Rows inside, quads outside: `rows` independent accumulators are in flight.
-        for start in range(0, len(codes), x.quads_at_once):
+    def _steps(self, groups: list[Group], integers: list[list[list[V.Reg]]], steps: int, rest: int) -> None:
+        """All vectors of a group: unrolled when they are few, the steps taking turns on the chains."""
+        x, chains = self.x, len(integers)
+        dots = steps * x.step * x.rows * self.tiles * (8 // x.fmt.bits)
+        looped = steps // chains if dots > MAX_UNROLLED_DOTS[x.isa.dot] and steps >= 2 * chains else 0
+        if looped:
+            with V.loop(0, looped) as s:
+                for c in range(chains):
+                    self._step(groups, integers[c], s * V.i32(chains) + V.i32(c), x.step)
+        for s in range(looped * chains, steps):
+            self._step(groups, integers[s % chains], V.i32(s), x.step)
+        if rest:
+            self._step(groups, integers[0], V.i32(steps), rest)
+
+    def _step(self, groups: list[Group], integers: list[list[V.Reg]], step: V.Expr, count: int) -> None:
+        """Add `count` weight vectors, the step-th `x.step` of the group, to every accumulator [row][tile]."""
+        x, offset = self.x, V.i64(step) * V.i64(self.x.step * VECTOR_BYTES)
+        codes = [_load(x, g, offset, count) for g in groups]
+        quads = _quads(x, groups[0], count)
+        first = V.let(x.quad(groups[0]) + step * V.i32(x.step * x.rows))
+        # Quads outside, rows inside: as many independent accumulators as there are rows are in flight.
+        for start in range(0, len(quads), x.quads_at_once):
             some = slice(start, start + x.quads_at_once)
-            for row in range(x.rows):
+            for row, accumulators in enumerate(integers):
                 values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads[some]]
-                dot.accumulate(x.isa, x.fmt.bits, integers[row][chain], codes[some], values)
+                values = [V.let(v) for v in values] if self.tiles > 1 else values
+                for tile, acc in enumerate(accumulators):
+                    dot.accumulate(x.isa, x.fmt.bits, acc, codes[tile][some], values)
 
 
 class Looped:
-    """Sums of a tile on the stack, loops over vectors and rows: little code where a vector operation is a lot of it."""
+    """Sums of one tile on the stack, loops over vectors and rows: little code where a vector operation is much."""
 
     def __init__(self, x: Operands):
         self.x = x
@@ -116,17 +146,18 @@ class Looped:
         with V.loop(0, x.rows) as row:
             self.sums.store(row * V.i32(TILE_ROWS), V.splat(0.0))
 
-    def row(self, i: int | V.Expr) -> V.Expr:
-        """float32x16 sums of activation row i."""
-        return self.sums.vector(i * TILE_ROWS if isinstance(i, int) else i * V.i32(TILE_ROWS))
+    def rows(self) -> list[list[V.Expr]]:
+        """float32x16 sums of the tile's activation rows."""
+        return [[self.sums.vector(i * TILE_ROWS) for i in range(self.x.rows)]]
 
-    def add(self, group: Group) -> None:
+    def add(self, groups: list[Group]) -> None:
         """Add one group to every row's sum."""
+        (group,) = groups
         x = self.x
         with V.loop(0, x.rows) as row:
             self.integers.store(row * V.i32(TILE_ROWS), _correction(x, group, row))
         with V.loop(0, x.fmt.vectors(group.length)) as v:
-            codes, quads = _load(x, group, V.i64(v) * V.i64(VECTOR_BYTES), 1)
+            codes, quads = _load(x, group, V.i64(v) * V.i64(VECTOR_BYTES), 1), _quads(x, group, 1)
             with V.loop(0, x.rows) as row:
                 acc = V.Reg("int32", self.integers.vector(row * V.i32(TILE_ROWS)))
                 values = [x.quads[x.quad(group) + (v + V.i32(k)) * V.i32(x.rows) + row] for k in quads]
@@ -138,9 +169,6 @@ class Looped:
             self.sums.store(at, V.fma(V.cast("float32", self.integers[at]), self.scale[lane], self.sums[at]))
 
 
-Sums = Unrolled | Looped
-
-
 def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
     correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
@@ -149,17 +177,22 @@ def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     return V.cast("int32", x.weights.vector(group.zero)) * correction
 
 
-def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> tuple[list[V.Expr], list[int]]:
-    """Codes of `count` vectors from byte `offset` of the group on, and which quad (from the first) each one meets."""
+def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]:
+    """Codes of `count` vectors from byte `offset` of the group on."""
     codes: list[V.Expr] = []
-    quads: list[int] = []
     for v in range(count):
         at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
         if x.rows == 1:
             x.weights.prefetch(at + V.i64(AHEAD))
         codes += dot.unpack(x.fmt.bits, x.weights.view(at, "int32x16"))
-        quads += [v, v + group.length // 8] if x.fmt.bits == 4 else [v]
-    return codes, quads
+    return codes
+
+
+def _quads(x: Operands, group: Group, count: int) -> list[int]:
+    """Which quad, counted from the first vector's, each of `_load`'s code vectors meets."""
+    if x.fmt.bits == 8:
+        return list(range(count))
+    return [quad for v in range(count) for quad in (v, v + group.length // 8)]
 
 
 assert TILE_ROWS == V.LANES

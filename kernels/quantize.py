@@ -223,6 +223,7 @@ def reference(
     """f32[M, K] -> (codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K])."""
     t = np.asarray(x, np.float64)
     if norm == "rms":
+        assert nw is not None
         t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * (nw + np.float64(offset))
     elif norm == "layer":
         t = t - t.mean(-1, keepdims=True)
