@@ -11,7 +11,8 @@ from edgeq.errors import ToolchainError
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
 CFLAGS = ("-O2", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0", "-pthread")
-LINK = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", "-lm")
+EXPORTS = f"-Wl,--version-script={RUNTIME / 'exports.map'}"
+LINK = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", EXPORTS, "-lm")
 
 
 def run(command: Sequence[str], what: str) -> None:
