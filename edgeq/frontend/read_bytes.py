@@ -22,7 +22,7 @@ def read_bytes(path: Path, start: int, size: int) -> np.ndarray:
     except OSError as error:
         raise ModelError(f"{path} cannot be opened any more: {error.strerror}") from error
     try:
-        _fill(descriptor, memoryview(buffer), start, path)
+        _fill(descriptor, buffer.data, start, path)
     finally:
         os.close(descriptor)
     return buffer
