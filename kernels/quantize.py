@@ -226,6 +226,7 @@ def reference(
         assert nw is not None
         t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * (nw + np.float64(offset))
     elif norm == "layer":
+        assert nw is not None and nb is not None
         t = t - t.mean(-1, keepdims=True)
         t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * nw + nb
     absmax = np.maximum(np.abs(t).max(-1), ABSMAX_FLOOR)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import edgeq
 from edgeq.artifact.manifest import read
-from edgeq.evaluate.perplexity import Perplexity, perplexity
+from edgeq.evaluate.perplexity import Perplexity, perplexity, second_half
 from edgeq.evaluate.text import text_tokens
 from edgeq.evaluate.windows import Logits
-from edgeq.runtime.loader import Session
 from verification.report import Bar, Report, say
 
 
@@ -43,17 +40,6 @@ def run(options: argparse.Namespace) -> Report:
     title = f"{options.artifact}: {mine.windows} windows of {mine.window} tokens, {mine.tokens} scored"
     bar = Bar(f"within {options.within:.1%} of float", f"{off:+.2%}", abs(off) <= options.within)
     return Report(title, ["model", "perplexity", "+/-"], rows, [bar])
-
-
-def second_half(session: Session) -> Logits:
-    """The first half of a window goes through prefill, the scored half token by token through decode."""
-
-    def logits(tokens: list[int]) -> np.ndarray:
-        session.rewind(0)
-        session.feed(tokens[: len(tokens) // 2])
-        return session.logits(tokens[len(tokens) // 2 :])
-
-    return logits
 
 
 def _original(options: argparse.Namespace) -> Logits:

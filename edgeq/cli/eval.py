@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,8 @@ from edgeq.cli.command import Command, json_option
 from edgeq.cli.progress import Report, reporting
 
 if TYPE_CHECKING:
-    import numpy as np
 
-    from edgeq.runtime.loader import Session
-    from edgeq.runtime.tokens import Tokenizer
+    pass
 
 EXAMPLES = (
     "edgeq eval build/smollm2 --text article.txt",
@@ -61,30 +58,14 @@ def measure(
 ) -> dict[str, Any]:
     """`perplexity`, `error`, `tokens`, `windows`, `window`, `seconds`; `how` is (threads, variant)."""
     import edgeq
-    from edgeq.evaluate.perplexity import perplexity
+    from edgeq.evaluate.perplexity import perplexity, second_half
+    from edgeq.evaluate.text import text_tokens
 
     model = edgeq.load(path, threads=how[0], variant=how[1])
-    tokens = model.tokenizer.encode(text, special=False)
+    tokens, bos = text_tokens(model.tokenizer.encode, text)
     start = time.monotonic()
-    score = perplexity(second_half(model.session), tokens, bos(model.tokenizer), window, windows, progress)
+    score = perplexity(second_half(model.session), tokens, bos, window, windows, progress)
     return {**asdict(score), "seconds": time.monotonic() - start}
-
-
-def bos(tokenizer: Tokenizer) -> int | None:
-    """Id of the token that begins a text; None when the model has none."""
-    token = tokenizer.special_tokens.get("bos_token")
-    return tokenizer.encode(token, special=False)[0] if token else None
-
-
-def second_half(session: Session) -> Callable[[list[int]], np.ndarray]:
-    """Logits f32[T - T // 2, vocab] of the rows that are scored; what comes before them only gives context."""
-
-    def logits(tokens: list[int]) -> np.ndarray:
-        session.rewind(0)
-        session.feed(tokens[: len(tokens) // 2])
-        return session.logits(tokens[len(tokens) // 2 :])
-
-    return logits
 
 
 def _read(file: Path) -> str:

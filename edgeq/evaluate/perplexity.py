@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeq.errors import ArtifactError
 from edgeq.evaluate.windows import Logits, Progress, cut
+
+if TYPE_CHECKING:
+    from edgeq.runtime.loader import Session
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,15 @@ def negative_log_likelihood(logits: NDArray[np.floating], targets: NDArray[np.in
     if not np.isfinite(loss).all():
         raise ArtifactError("the model's logits contain NaN or infinity; it cannot be scored")
     return loss
+
+
+def second_half(session: Session) -> Logits:
+    """An artifact as this protocol's model: the half of a window that is not scored goes through prefill, the other
+    token by token through decode; logits f32[T - T // 2, vocab]."""
+
+    def logits(tokens: list[int]) -> NDArray[np.float32]:
+        session.rewind(0)
+        session.feed(tokens[: len(tokens) // 2])
+        return session.logits(tokens[len(tokens) // 2 :])
+
+    return logits
