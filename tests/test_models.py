@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import frontend_zoo as zoo
 import numpy as np
 import pytest
 import torch
-from frontend import zoo
 
 from edgeq.compiler import Options, compile_into
 from edgeq.measure.machine import this_machine
