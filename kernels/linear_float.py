@@ -13,7 +13,7 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
 from edgeq.kernels.linear_float_tile import Operands, emit_tile
-from edgeq.kernels.linear_frame import Linear, blocks
+from edgeq.kernels.linear_frame import Linear, RowSums, blocks
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
@@ -54,7 +54,10 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
             def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
                 operands = Operands(isa, fmt, K, rows, w, x, V.let(m0 * V.i32(K)))
-                sums = [emit_tile(operands, linear.tile(units[0], t)) for t in range(linear.end.tiles)]
+                linear.fetch_residual(units, m0, rows, r)
+                sums = RowSums(rows)
+                for t in range(linear.end.tiles):
+                    sums.put(emit_tile(operands, linear.tile(units[0], t)))
                 linear.finish_rows(units[0], count, m0, sums, lambda row: None, b, r, o)
 
             blocks(lo, hi, m, rows, block)

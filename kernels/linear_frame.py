@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from edgeq.kernels.naming import symbol
 from edgeq.quant.format import TILE_ROWS, WeightFormat
 
 PANELS = 16  # units of 16 outputs that share a block of activation rows while it is in cache
+MAX_TILES = 2  # that one block computes: gate and up, or two units
 _ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
 
 
@@ -67,24 +67,42 @@ class Linear:
             return s if bias is None else s + bias
         return V.fence(s * factor) if bias is None else V.fma(s, factor, bias)
 
+    def fetch_residual(self, units: list[V.Expr], m0: V.Expr, rows: int, r: V.Memory) -> None:
+        """Ask for what `add` reads of r while the sums are computed: waiting for it cost 10-20 % at K = 576."""
+        if self.end.kind == "add":
+            with V.loop(0, rows) as i:
+                for unit in units:
+                    r.prefetch((m0 + i) * V.i32(self.width) + unit * V.i32(TILE_ROWS))
+
     def finish_rows(
-        self, unit: V.Expr, count: V.Expr, m0: V.Expr, sums: list[list[V.Expr]],
+        self, unit: V.Expr, count: V.Expr, m0: V.Expr, sums: RowSums,
         scale: Callable[[V.Expr], V.Expr | None], bias: V.Memory, r: V.Memory, o: V.Memory,
     ) -> None:  # fmt: skip
-        """`finish` of rows m0, m0 + 1, ... of units unit .. unit + count - 1.
-
-        sums[t][i]: row i of the t-th tile of these units. Loops, as an activation is much code to repeat.
-        """
-        rows = len(sums[0])
-        spilled = V.Stack(len(sums) * rows * TILE_ROWS, "float32")
-        for t, i in itertools.product(range(len(sums)), range(rows)):
-            spilled.store(V.i32((t * rows + i) * TILE_ROWS), sums[t][i])
-        with V.loop(V.i32(0), count) as u, V.loop(0, rows) as i:
+        """`finish` of rows m0, m0 + 1, ... of units unit .. unit + count - 1; loops: an activation is much code."""
+        with V.loop(V.i32(0), count) as u, V.loop(0, sums.rows) as i:
             row, tile = V.let(m0 + i), V.let(u * V.i32(self.end.tiles))
-            places = [(tile + V.i32(t)) * V.i32(rows) + i for t in range(self.end.tiles)]
-            y = [spilled.vector(place * V.i32(TILE_ROWS)) for place in places]
+            y = [sums.get(tile + V.i32(t), i) for t in range(self.end.tiles)]
             at = V.let(row * V.i32(self.width) + (unit + u) * V.i32(TILE_ROWS))
             self.finish(V.let(unit + u), y, scale(row), bias, r, o, at)
+
+
+class RowSums:
+    """Sums of a block, float32x16 a tile and row, on the stack: a tile's are put there before the next tile starts, so
+    that they occupy no registers, and the epilogue can loop over them."""
+
+    def __init__(self, rows: int):
+        self.rows, self.tiles = rows, 0
+        self.stack = V.Stack(MAX_TILES * rows * TILE_ROWS, "float32")
+
+    def put(self, sums: list[V.Expr]) -> None:
+        """Append a tile's rows."""
+        for i, s in enumerate(sums):
+            self.stack.store(V.i32((self.tiles * self.rows + i) * TILE_ROWS), s)
+        self.tiles += 1
+
+    def get(self, tile: V.Expr, row: V.Expr) -> V.Expr:
+        """Sums of a tile and row."""
+        return self.stack.vector((tile * V.i32(self.rows) + row) * V.i32(TILE_ROWS))
 
 
 def blocks(
