@@ -1,11 +1,12 @@
 """Speed of the linear kernels on this machine: GEMV against measured read bandwidth, GEMM in operations a second.
 
-python benchmarks/kernels_x86.py [--isa avx512vnni] [--threads 2] [--rounds 15] [--only gemv] [--json]
+python benchmarks/kernels_x86.py [--isa avx512vnni] [--threads 2] [--rounds 15] [--only gemv] [--cpu] [--json]
 
 Every round measures the read bandwidth and each kernel one after the other, each on all threads; figures are medians
 over the rounds in which other processes used less than 12 % of one CPU (over all rounds when fewer than five were
 quiet; the count is printed), and a GEMV's share of the bandwidth is the median of the rounds' ratios. GEMV weights are
-larger than any cache. One multiply-add counts as two operations.
+larger than any cache. One multiply-add counts as two operations. `--cpu` runs one thread and counts its own CPU time:
+the figure that a busy machine disturbs least.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ class Pool:
         start = time.perf_counter()
         list(self.executor.map(lambda t: f(t, self.threads), range(self.threads)))
         return time.perf_counter() - start
+
+
+class Alone:
+    """One thread, timed by the CPU time it used."""
+
+    def seconds(self, f: Callable[[int, int], None]) -> float:
+        start = time.thread_time()
+        f(0, 1)
+        return time.thread_time() - start
 
 
 def build(kernels: list[Kernel], isa: x86_64.Isa) -> ctypes.CDLL:
@@ -142,7 +152,7 @@ def calls(cases: list[Gemv | Gemm], isa: x86_64.Isa) -> dict[str, Call]:
     return found
 
 
-def measure(work: dict[str, Call], pool: Pool, rounds: int) -> tuple[list[dict[str, float]], int]:
+def measure(work: dict[str, Call], pool: Pool | Alone, rounds: int) -> tuple[list[dict[str, float]], int]:
     """({name: figure} of every kept round, how many rounds were quiet)."""
     results, foreign = [], []
     for _ in range(rounds + 1):
@@ -171,17 +181,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="substring of the cases to run")
+    parser.add_argument("--cpu", action="store_true", help="one thread, its CPU time")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     isa = next(i for i in x86_64.TARGET.isas if i.name == args.isa)
     cases = [c for c in [*(Gemv(*g) for g in GEMV), *(Gemm(*g, isa) for g in GEMM)] if args.only in c.name]
-    kept, quiet = measure(calls(cases, isa), Pool(args.threads), args.rounds)
+    threads = 1 if args.cpu else args.threads
+    kept, quiet = measure(calls(cases, isa), Alone() if args.cpu else Pool(threads), args.rounds)
     rows = summary(cases, kept)
     if args.json:
-        setting = {"isa": isa.name, "threads": args.threads, "rounds": args.rounds, "quiet": quiet}
+        setting = {"isa": isa.name, "threads": threads, "cpu_time": args.cpu, "rounds": args.rounds, "quiet": quiet}
         print(json.dumps({**setting, "rows": rows}))
         return
-    print(f"{isa.name}, {args.threads} threads, {quiet} of {args.rounds} rounds quiet")
+    print(f"{isa.name}, {threads} threads{', CPU time' if args.cpu else ''}, {quiet} of {args.rounds} rounds quiet")
     for r in rows:
         share = f"{r['share']:6.1%} of read" if r["share"] else ""
         print(f"{r['case']:28s} {r['median']:7.2f} (best {r['best']:6.2f}) {r['unit']:5s} {share}")
