@@ -16,6 +16,7 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
 from edgeq.kernels.kernel import Kernel, Param, factory
+from edgeq.kernels.naming import symbol
 from edgeq.targets.isa import Isa
 
 ABSMAX_FLOOR = 1e-20  # a row of zeros gets codes 0 and a scale that is no division by zero
@@ -51,9 +52,8 @@ class Spec:
 
     def name(self, family: str) -> str:
         """C symbol without the ISA."""
-        norm = f"_{self.norm}_{self.eps!r}_{self.offset!r}" if self.norm else ""
-        text = f"{family}_{self.K}_g{self.group_size}_z{self.zero}{norm}"
-        return text.replace(".", "p").replace("-", "m").replace("+", "")
+        norm = (self.norm, float(self.eps), float(self.offset)) if self.norm else ()
+        return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}", *norm)
 
 
 @factory
