@@ -185,7 +185,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     isa = next(i for i in x86_64.TARGET.isas if i.name == args.isa)
-    cases = [c for c in [*(Gemv(*g) for g in GEMV), *(Gemm(*g, isa) for g in GEMM)] if args.only in c.name]
+    every: list[Gemv | Gemm] = [*(Gemv(*g) for g in GEMV), *(Gemm(*g, isa) for g in GEMM)]
+    cases = [c for c in every if args.only in c.name]
     threads = 1 if args.cpu else args.threads
     kept, quiet = measure(calls(cases, isa), Alone() if args.cpu else Pool(threads), args.rounds)
     rows = summary(cases, kept)
