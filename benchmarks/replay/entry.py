@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from edgeq.lower.plan import Entry, Plan, Region
 from edgeq.runtime.loader import Session
 from edgeq.targets import Isa
 from replay.expected import Finding
-from replay.region import Checked, check_region, poison
-from replay.step import Memory, Step
+from replay.memory import Memory, spans_of
+from replay.region import check_calls, check_region, poison
+from replay.step import Step
 
 
 class Replay:
@@ -21,14 +23,18 @@ class Replay:
     Args:
         session: the artifact. plan: the very plan it was made from. isa: the session's variant.
         offsets: where each tensor starts in the weights file, after its header.
-        threads: how often each region is run: once for each number of threads.
+        threads: each region is run once for each of these numbers of threads; the first is 1.
     """
 
     def __init__(
         self, session: Session, plan: Plan, isa: Isa, offsets: Mapping[str, int], threads: Sequence[int] = (1, 2, 3)
     ) -> None:
         self.session, self.plan, self.isa, self.offsets, self.threads = session, plan, isa, offsets, threads
-        self._arena, self._private, self._weights = session.arena(), session.private(), session.weights()
+        arena, private = session.arena(), session.private()[: max(threads)]
+        self._weights = session.weights()
+        self._live = [Memory(arena, own) for own in private]  # the session's, thread by thread
+        arena, private = arena.copy(), private.copy()
+        self._before = [Memory(arena, own) for own in private]  # the same before a region runs
 
     def check(self, entry: str, tokens: Sequence[int]) -> Iterator[Finding]:
         """Findings of one walk of `entry` over tokens, which the session is then fed for good.
@@ -37,10 +43,10 @@ class Replay:
         """
         step = Step(np.asarray(tokens, np.int32), self.session.position, self.isa, self._weights, self.offsets)
         plan = next(e for e in self.plan.entries if e.name == entry)
-        start = self._arena.copy()
+        start = self._live[0].arena.copy()
         self.session.feed(tokens)
         logits = self.session.last_logits()
-        self._arena[:] = start
+        self._live[0].arena[:] = start
         self._clear(plan)
         for number, region in enumerate(plan.regions):
             for finding in self._region(plan, number, region, step):
@@ -50,52 +56,52 @@ class Replay:
 
     def _clear(self, entry: Entry) -> None:
         """NaN in every buffer that does not live on; entries share memory, so nothing else is in there."""
-        for thread in range(max(self.threads)):
-            memory = Memory(self._arena, self._private[thread])
+        for live, before in zip(self._live, self._before, strict=True):
             for buffer in entry.buffers:
-                memory.bytes_of(buffer)[:] = 0xFF
+                live.bytes_of(buffer)[:] = 0xFF
+            before.private[:] = live.private
+        self._before[0].arena[:] = self._live[0].arena
 
     def _region(self, entry: Entry, number: int, region: Region, step: Step) -> Iterator[Finding]:
         """Run and check with one thread; then more threads must leave the same bits."""
-        for thread in range(max(self.threads)):
-            poison(region, Memory(self._arena, self._private[thread]))
-        arena, private = self._arena.copy(), self._private[: max(self.threads)].copy()
+        for memory in (*self._live, *self._before):
+            poison(region, memory)
+        spans = spans_of(region)
         self._run(entry, number, step, 1)
-        one = Memory(self._arena.copy(), self._private[0].copy())
-        checked = check_region(region, step, Memory(arena, private[0]), one)
+        checked = check_region(region, step, self._before[0], self._live[0])
         yield from checked.findings
-        for threads in self.threads:
-            if threads > 1:
-                self._arena[:], self._private[: len(private)] = arena, private
-                self._run(entry, number, step, threads)
-                yield self._same(region, checked, one, threads)
-                yield from self._shares(region, step.of(0, threads), arena, private)
+        one = self._live[0].sparse(spans)
+        for threads in self.threads[1:]:
+            for live, before in zip(self._live, self._before, strict=True):
+                live.put(before, spans)
+            self._run(entry, number, step, threads)
+            yield self._same(region, checked.covered, one, threads)
+            yield from self._shares(region, step, threads)
+        for live, before in zip(self._live, self._before, strict=True):
+            before.put(live, spans)
 
     def _run(self, entry: Entry, number: int, step: Step, threads: int) -> None:
         self.session.run_region(entry.name, number, step.tokens.tolist(), step.position, threads)
 
-    def _same(self, region: Region, checked: Checked, one: Memory, threads: int) -> Finding:
+    def _same(self, region: Region, covered: Memory, one: Memory, threads: int) -> Finding:
         """Every checked byte of the arena, and of private work that each thread does for itself, as with one thread."""
-        wrong = int(((self._arena != one.arena) & checked.arena).sum())
-        own = checked.private.copy()
         for call in region.calls:
             for buffer in call.writes:
                 if buffer.private and call.split.kind != "private":
-                    own[buffer.offset : buffer.offset + buffer.bytes] = False
-        wrong += sum(int(((self._private[t] != one.private) & own).sum()) for t in range(threads))
-        count = int(checked.arena.sum() + own.sum() * threads)
+                    covered.bytes_of(buffer)[:] = False
+        spans, live = spans_of(region), self._live[:threads]
+        wrong = sum(memory.differing(one, covered, spans) for memory in live)
+        wrong += sum(live.differing_outside(old, spans) for live, old in zip(self._live, self._before, strict=True))
+        count = covered.count(spans) * threads
         return Finding("threads", "threads", f"bytes with {threads} threads", "exact", count, wrong=wrong)
 
-    def _shares(self, region: Region, step: Step, arena: np.ndarray, private: np.ndarray) -> Iterator[Finding]:
+    def _shares(self, region: Region, step: Step, threads: int) -> Iterator[Finding]:
         """Private results of a share of the work (the largest logit), thread by thread."""
         calls = [c for c in region.calls if c.split.kind == "units" and any(b.private and b.pinned for b in c.writes)]
-        for call in calls:
-            for thread in range(step.threads):
-                after = Memory(self._arena, self._private[thread])
-                before = Memory(self._arena, private[thread])
-                found = check_region(Region([call]), step.of(thread, step.threads), before, after)
-                yield from (f for f in found.findings if f.family != "memory")
+        for call, thread in itertools.product(calls, range(threads)):
+            live = self._live[thread]
+            yield from check_calls(Region([call]), step.of(thread, threads), live, live).findings
 
     def _logits(self) -> np.ndarray:
         start = self.plan.logits.offset
-        return self._arena[start : start + 4 * self.plan.vocab].view(np.float32)
+        return self._live[0].arena[start : start + 4 * self.plan.vocab].view(np.float32)

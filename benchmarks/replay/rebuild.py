@@ -1,10 +1,11 @@
-"""The plan of an artifact, made again from its model: lowering is deterministic, and model.c proves it."""
+"""The plan of an artifact, made again from its model: compiling is deterministic, and its files prove it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import fx
 
 from edgeq.artifact.manifest import Manifest, read
@@ -17,8 +18,11 @@ from edgeq.lower.build import SOURCE, WEIGHTS
 from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.lowering import lower
 from edgeq.lower.plan import Plan
+from edgeq.lower.weights import WeightTable
 from edgeq.quant.bits import Bits
 from edgeq.targets import Isa, find
+
+AGAIN = "compile it again"
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,34 @@ class Rebuilt:
 
 
 def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
-    """Compile again up to the plan; raises ArtifactError when its C is not the artifact's model.c."""
+    """Compile again up to the plan and its weights; raises ArtifactError when the artifact's files are others."""
     manifest = read(folder)
     source = open_model(model or manifest.model)
     context = resolved_context(manifest.memory["context"], source.config)
     graph = load_graph(source)
     run_passes(graph, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source))
-    plan, _ = lower(graph, source.weights, context, manifest.memory["chunk"])
+    plan, table = lower(graph, source.weights, context, manifest.memory["chunk"])
     isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}
-    if emit(plan, isas, _weights(folder, manifest, offsets), manifest.model) != (folder / SOURCE).read_text():
-        raise ArtifactError(f"{folder}: {SOURCE} is not what this edgeq makes of {manifest.model}: compile it again")
+    info = _weights(folder, manifest, offsets)
+    if emit(plan, isas, info, manifest.model) != (folder / SOURCE).read_text():
+        raise ArtifactError(f"{folder}: {SOURCE} is not what this edgeq makes of {manifest.model}: {AGAIN}")
+    if other := _other_weights(table, folder, info):
+        raise ArtifactError(f"{folder}: weights are not what this edgeq makes of {manifest.model} ({other}): {AGAIN}")
     return Rebuilt(source, graph, plan, offsets, isas)
+
+
+def _other_weights(table: WeightTable, folder: Path, info: WeightsInfo) -> str:
+    """The first tensor whose bytes differ, "" when all are equal."""
+    file = np.memmap(folder / WEIGHTS, mode="r")[info.file_bytes - info.tensor_bytes :]
+    for tensor in table.tensors.values():
+        at = info.offsets[tensor.name]
+        for chunk in tensor.chunks():
+            data = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8)
+            if not np.array_equal(file[at : at + len(data)], data):
+                return tensor.name
+            at += len(data)
+    return ""
 
 
 def _weights(folder: Path, manifest: Manifest, offsets: dict[str, int]) -> WeightsInfo:

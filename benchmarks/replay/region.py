@@ -16,25 +16,31 @@ from edgeq.lower.plan import Call, Region
 from edgeq.lower.values import Buffer
 from replay.expected import Expected, Finding, compare
 from replay.families import FAMILIES
-from replay.step import Arguments, Memory, Step
+from replay.memory import Memory, spans_of
+from replay.step import Arguments, Step
 
 
 @dataclass
 class Checked:
-    """Findings of a region, and which bytes of the arena and of private memory they speak of."""
+    """Findings of a region, and the mask of the bytes that they speak of."""
 
     findings: list[Finding]
-    arena: np.ndarray
-    private: np.ndarray
+    covered: Memory
 
 
 def check_region(region: Region, step: Step, before: Memory, after: Memory) -> Checked:
-    """Compare what a region made of `before` with the references; findings also name bytes that must not change."""
-    now = before.copy()
-    covered = Memory(np.zeros(len(now.arena), bool), np.zeros(len(now.private), bool))
+    """Compare what a region made of `before` with the references; nothing else may have changed."""
+    checked = check_calls(region, step, before, after)
+    wrong = _untouched(region, before, after, checked.covered) + after.differing_outside(before, spans_of(region))
+    checked.findings.append(Finding("memory", "memory", "bytes outside outputs", "exact", 0, wrong=wrong))
+    return checked
+
+
+def check_calls(region: Region, step: Step, before: Memory, after: Memory) -> Checked:
+    """Only what the calls should have written; of `before`, only what they read is looked at."""
+    now, covered = before.sparse(spans_of(region)), before.mask()
     findings = [f for i in range(len(region.calls)) for f in _check_call(region.calls, i, step, now, after, covered)]
-    findings += [_untouched(region, before, after, covered)]
-    return Checked(findings, covered.arena, covered.private)
+    return Checked(findings, covered)
 
 
 def poison(region: Region, memory: Memory) -> None:
@@ -103,20 +109,16 @@ def _mark(a: Arguments, want: Expected) -> None:
     space.reshape(-1, size)[want.index + start // size] = True
 
 
-def _untouched(region: Region, before: Memory, after: Memory, covered: Memory) -> Finding:
-    """Bytes that changed although no call of the region had to write them.
+def _untouched(region: Region, before: Memory, after: Memory, covered: Memory) -> int:
+    """Bytes of the region's buffers that changed although no call had to write them.
 
     Outputs and scratch may hold anything in their padding; of caches only checked elements change.
     """
-    free = Memory(covered.arena.copy(), covered.private.copy())
+    kept = before.mask()
+    for call in region.calls:
+        for buffer in (*call.reads, *call.writes):
+            kept.bytes_of(buffer)[:] = ~covered.bytes_of(buffer)
     for call in region.calls:
         for buffer in (*_pure_outputs(call), *(b for b in call.writes if not b.pinned)):
-            free.bytes_of(buffer)[:] = True
-    wrong = sum(
-        int(((old != new) & ~mask).sum())
-        for old, new, mask in (
-            (before.arena, after.arena, free.arena),
-            (before.private, after.private, free.private),
-        )
-    )
-    return Finding("memory", "memory", "bytes outside outputs", "exact", 0, wrong=wrong)
+            kept.bytes_of(buffer)[:] = False
+    return after.differing(before, kept, spans_of(region))

@@ -11,23 +11,7 @@ import numpy as np
 from edgeq.lower.plan import Arg, Call, Literal, Offset, Weight
 from edgeq.lower.values import ROW_BLOCK, Buffer, View
 from edgeq.targets import Isa
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Arena and the private memory of one thread, u8 each."""
-
-    arena: np.ndarray
-    private: np.ndarray
-
-    def copy(self) -> Memory:
-        """The same bytes elsewhere."""
-        return Memory(self.arena.copy(), self.private.copy())
-
-    def bytes_of(self, buffer: Buffer) -> np.ndarray:
-        """The bytes of a buffer, a view."""
-        space = self.private if buffer.private else self.arena
-        return space[buffer.offset : buffer.offset + buffer.bytes]
+from replay.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import takewhile
 from pathlib import Path
 
@@ -62,13 +63,15 @@ def test_results_that_are_not_written_are_found(tiny_artifact: Path, monkeypatch
     assert {("linear_int.gemv", "o"), ("quantize.quantize", "q"), ("attention.decode", "o")} <= wrong
 
 
-def test_an_artifact_of_another_plan_is_refused(tiny_artifact: Path, tmp_path: Path):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in tiny_artifact.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+def test_an_artifact_of_another_compiler_is_refused(tiny_artifact: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(tiny_artifact, tmp_path / "copy"))
+    weights = bytearray((copy / "weights.safetensors").read_bytes())
+    weights[-1000] ^= 1
+    (copy / "weights.safetensors").write_bytes(weights)
+    with pytest.raises(ArtifactError, match="weights are not what"):
+        rebuild(copy)
     (copy / "model.c").write_text((copy / "model.c").read_text().replace("case 3:", "case 4:"))
-    with pytest.raises(ArtifactError, match="compile it again"):
+    with pytest.raises(ArtifactError, match=r"model\.c is not what"):
         rebuild(copy)
 
 
