@@ -42,6 +42,20 @@ def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads
     _DOTS[kind](acc, list(zip(weights, quads, strict=True)))
 
 
+def small_product(isa: Isa, a: V.Expr, b: V.Expr) -> V.Expr:
+    """a * b, int32x16, exact when both fit in 16 signed bits: `vpmaddwd` costs half of a 32-bit multiply.
+
+    The upper half of a lane of `a` must be zero (a >= 0), so that only the lower halves' product counts.
+    """
+    if isa.dot == "generic":
+        return a * b
+    if isa.dot == "vnni512":
+        words = (V.bits("int16x32", a), V.bits("int16x32", b))
+        return V.intrinsic("int32x16", "llvm.x86.avx512.pmaddw.d.512", *words)
+    halves = [[V.bits("int16x16", V.part(x, start, 8)) for x in (a, b)] for start in (0, 8)]
+    return V.concat([V.intrinsic("int32x8", "llvm.x86.avx2.pmadd.wd", *words) for words in halves])
+
+
 _Pairs = list[tuple[V.Expr, V.Expr]]
 
 

@@ -31,6 +31,7 @@ from edgeq.targets.isa import Isa
 AHEAD = 4096  # bytes of software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
 MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
 PAIR_GROUP_BITS = 256  # a group of 64 4-bit weights
+SMALL_SUM = 256  # int8 codes of a group whose sum fits in 16 bits: 256 * 127 < 2**15
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
 
 
@@ -174,7 +175,10 @@ def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
     if x.fmt.symmetric:
         return correction
-    return V.cast("int32", x.weights.vector(group.zero)) * correction
+    zero = V.cast("int32", x.weights.vector(group.zero))
+    if group.length <= SMALL_SUM:
+        return dot.small_product(x.isa, zero, correction)
+    return zero * correction
 
 
 def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]:
