@@ -42,6 +42,7 @@ ZOO: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("OPTConfig", {"ffn_dim": 128, "word_embed_proj_dim": 64}),
     "gpt2": ("GPT2Config", {}),
     "gpt_neox": ("GPTNeoXConfig", {}),
+    "gpt_neox_half": ("GPTNeoXConfig", {"rotary_pct": 0.5}),
     "gpt_neox_sequential": ("GPTNeoXConfig", {"use_parallel_residual": False, "rotary_pct": 1.0}),
     "stablelm": ("StableLmConfig", GROUPED),
     "starcoder2": ("Starcoder2Config", {**GROUPED, "sliding_window": None}),
