@@ -18,7 +18,8 @@ from edgeq.targets import find
 
 COMPILED = [
     "llama", "llama3", "llama_tied_biased", "llama_yarn", "smollm3", "qwen2", "qwen3", "gemma2", "gemma3", "mistral",
-    "phi", "phi3", "phi3_partial", "opt", "gpt2", "gpt_neox_half", "gpt_neox_sequential", "starcoder2", "granite", "falcon",
+    "phi", "phi3", "phi3_partial", "opt", "gpt2", "gpt_neox_half", "gpt_neox_sequential", "starcoder2", "granite",
+    "falcon",
 ]  # fmt: skip
 LENGTH, CONTEXT, CHUNK = 40, 48, 16
 

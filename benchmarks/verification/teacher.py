@@ -1,8 +1,8 @@
 """Teacher-forced over a text, beside the reference executor, which runs the same compressed graph in torch.
 
-Under dynamic int8 activations a model is chaotic: a difference in the last bit of a float flips a code somewhere, and that
-spreads. So the reference is also compared with itself, its activations scaled by 1 + 3e-7 before rounding: no executor can
-be expected to agree with it better than it does.
+Under dynamic int8 activations a model is chaotic: a difference in the last bit of a float flips a code somewhere, and
+that spreads. So the reference is also compared with itself, its activations scaled by 1 + 3e-7 before rounding: no
+executor can be expected to agree with it better than it does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> Report:
     losses, same, itself, apart = [], 0, 0, 0.0
     for start in range(0, len(tokens), PIECE):
         piece = tokens[start : start + PIECE]
-        pair = np.stack(list(artifact.session.rows(piece))), reference.forward(piece).numpy(), moved[start:][: len(piece)]
+        mine, again = np.stack(list(artifact.session.rows(piece))), moved[start : start + PIECE]
+        pair = mine, reference.forward(piece).numpy(), again
         targets = np.asarray(tokens[start + 1 : start + 1 + len(piece)])
         losses.append([negative_log_likelihood(rows[: len(targets)], targets) for rows in pair])
         same += int((pair[0].argmax(-1) == pair[1].argmax(-1)).sum())
