@@ -116,7 +116,8 @@ EDGEQ_API int edgeq_sample(edgeq_context *ctx, const edgeq_sampling *sampling, i
 /* Number of tokens fed; -1 for a context that is not open. */
 EDGEQ_API int32_t edgeq_position(const edgeq_context *ctx);
 
-/* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. */
+/* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. Rewinding a long text to 0 gives the pages of
+ * its cache back to the system. */
 EDGEQ_API int edgeq_rewind(edgeq_context *ctx, int32_t position);
 
 /* Changes the number of threads; n and flags (EDGEQ_FIXED_THREADS) as in edgeq_options. */

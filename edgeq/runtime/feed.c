@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { FORGET_TOKENS = 256 };
+
 static const edgeq_entry *find_entry(const edgeq_plan *plan, const char *name)
 {
   for (int32_t i = 0; i < plan->entries; i++)
@@ -79,6 +81,8 @@ int edgeq_rewind(edgeq_context *ctx, int32_t position)
   if (position < 0 || position > ctx->position)
     return edgeq_fail(ctx, EDGEQ_USAGE, "cannot rewind to %d: %d tokens are fed", position, ctx->position);
   if (position < ctx->position) ctx->logits_ready = 0;
+  /* A long text that is forgotten whole gives its memory back; after a short one the pages are worth more than that. */
+  if (position == 0 && ctx->position >= FORGET_TOKENS) edgeq_zero(&ctx->arena);
   ctx->position = position;
   return EDGEQ_OK;
 }

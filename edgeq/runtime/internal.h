@@ -22,6 +22,7 @@ typedef struct {
 } edgeq_map;
 
 int edgeq_map_zeros(edgeq_context *ctx, edgeq_map *map, uint64_t bytes, const char *what);
+void edgeq_zero(edgeq_map *map); /* forget the contents and give the pages back */
 void edgeq_unmap(edgeq_map *map);
 int edgeq_weights_open(edgeq_context *ctx, const char *path, uint32_t flags);
 uint64_t edgeq_xxh64(const void *data, uint64_t bytes);

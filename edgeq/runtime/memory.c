@@ -20,6 +20,11 @@ int edgeq_map_zeros(edgeq_context *ctx, edgeq_map *map, uint64_t bytes, const ch
   return EDGEQ_OK;
 }
 
+void edgeq_zero(edgeq_map *map)
+{
+  if (map->base && madvise(map->base, map->bytes, MADV_DONTNEED)) memset(map->base, 0, map->bytes);
+}
+
 void edgeq_unmap(edgeq_map *map)
 {
   if (map->base) munmap(map->base, map->bytes);
