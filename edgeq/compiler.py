@@ -13,7 +13,7 @@ from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.calibrate.sample import sample_tokens
+from edgeq.calibrate.sample import OWN, sample_tokens
 from edgeq.errors import UsageError
 from edgeq.frontend.graph import load_graph
 from edgeq.frontend.source import Source, open_model
@@ -74,6 +74,7 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
         memory=describe_memory(plan, info.file_bytes, min(options.chunk, context)),
+        extra={"calibration": {"text": options.calibration or OWN, "tokens": len(tokens)}},
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
     manifests.write(manifest, folder)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import fx
 
 from edgeq.artifact.manifest import Manifest, read
-from edgeq.calibrate.sample import sample_tokens
+from edgeq.calibrate.sample import OWN, sample_tokens
 from edgeq.compiler import resolved_context, run_passes
 from edgeq.errors import ArtifactError
 from edgeq.frontend.graph import load_graph
@@ -46,7 +46,9 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     source = open_model(model or manifest.model)
     context = resolved_context(manifest.memory["context"], source.config)
     graph = load_graph(source)
-    run_passes(graph, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source))
+    text = manifest.extra["calibration"]["text"]
+    calibration = "" if text == OWN else text
+    run_passes(graph, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source, calibration))
     plan, table = lower(graph, source.weights, context, manifest.memory["chunk"])
     isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}

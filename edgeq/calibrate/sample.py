@@ -9,7 +9,7 @@ from edgeq.frontend.source import Source
 
 OWN_TEXT = Path(__file__).with_name("sample.txt")
 MOST_TOKENS = 512
-NONE = "none"
+NONE, OWN = "none", "edgeq's sample"  # how the manifest names our own text
 
 
 def sample_tokens(source: Source, text: str = "") -> list[int]:
