@@ -46,7 +46,7 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     source = open_model(model or manifest.model)
     context = resolved_context(manifest.memory["context"], source.config)
     graph = load_graph(source)
-    text = manifest.extra["calibration"]["text"]
+    text = manifest.extra.get("calibration", {}).get("text", OWN)
     calibration = "" if text == OWN else text
     run_passes(graph, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source, calibration))
     plan, table = lower(graph, source.weights, context, manifest.memory["chunk"])
