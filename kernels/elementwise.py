@@ -1,4 +1,4 @@
-"""Element by element over rows: add, mul, scale, softcap, activations, gated activations; copying the last valid row.
+"""Element by element over rows: add, mul, scale, softcap, activations, gated activations.
 
 One pass over memory, one 16-lane vector a step; rows of a call are contiguous, so a range of rows is one loop.
 """
@@ -44,18 +44,6 @@ def gated(width: int, act: str) -> Kernel:
     """`o = act(gate) * up`; parameters m, gate, up, o: f32[m][width]."""
     _known(act)
     return _rows(symbol("gated", act, width), width, ("gate", "up"), lambda g, u: activation.apply(act, g) * u)
-
-
-@factory
-def copy_row(width: int) -> Kernel:
-    """`o = x[m - 1]`; parameters m, x, o; call with (0, 1)."""
-    whole_vectors("copy_row", width=width)
-
-    def body(lo: Expr, hi: Expr, m: Expr, x: Memory, o: Memory) -> None:
-        with loop(0, width // LANES) as i:
-            o.store(i * LANES, x.vector((m - 1) * width + i * LANES))
-
-    return _kernel(symbol("copy_row", width), ("x",), body, "none: call with (0, 1)")
 
 
 def soft_cap(x: Expr, cap: float) -> Expr:

@@ -24,6 +24,5 @@ FAMILIES: dict[str, Callable[[Arguments], Expectations]] = {
     "elementwise.binary": rowwise.binary,
     "elementwise.unary": rowwise.unary,
     "elementwise.gated": rowwise.gated,
-    "elementwise.copy_row": rowwise.copy_row,
     "argmax.argmax": rowwise.argmax,
 }

@@ -60,12 +60,6 @@ def gated(a: Arguments) -> Expectations:
     yield _stored(a, width, elementwise.reference(f"gated:{a.options['act']}", *inputs))
 
 
-def copy_row(a: Arguments) -> Expectations:
-    """The last valid row, bit for bit."""
-    width = a.options["width"]
-    yield Expected("o", rows_of(1, width), _rows(a, "x", width)[-1:], np.float32, "exact")
-
-
 def argmax(a: Arguments) -> Expectations:
     """Value and index of this thread's share of the logits."""
     value, index = argmax_kernels.reference(a.read("x", np.float32, (a.options["ld"],)), a.options["N"], *a.units())

@@ -9,12 +9,12 @@ from edgeq.kernels import elementwise
 
 ADD, MUL = elementwise.binary(48, "add"), elementwise.binary(48, "mul")
 SCALE, CAP = elementwise.unary(48, "scale", -0.3), elementwise.unary(48, "softcap", 30.0)
-GATED, COPY = elementwise.gated(48, "silu"), elementwise.copy_row(48)
+GATED = elementwise.gated(48, "silu")
 
 
 @pytest.fixture(scope="module")
 def lib(compile_kernels):
-    return compile_kernels([ADD, MUL, SCALE, CAP, GATED, COPY])
+    return compile_kernels([ADD, MUL, SCALE, CAP, GATED])
 
 
 @pytest.mark.parametrize(("kernel", "op"), [(ADD, "add"), (MUL, "mul")])
@@ -42,12 +42,6 @@ def test_rows_outside_the_range_are_left_alone(lib):
     ones = np.ones((3, 48), np.float32)
     o = everywhere(lib, ADD, [(1, 2)], m=3, a=ones, b=ones, o=np.zeros_like(ones))["o"]
     assert o.sum(1).tolist() == [0, 96, 0]
-
-
-@pytest.mark.parametrize("m", [1, 3])
-def test_copy_row_takes_the_last_valid_row(lib, rng, m):
-    x = rng.normal(size=(4, 48)).astype(np.float32)
-    assert np.array_equal(everywhere(lib, COPY, [(0, 1)], m=m, x=x, o=np.zeros(48, "f4"))["o"], x[m - 1])
 
 
 def test_names_tell_options_apart():
