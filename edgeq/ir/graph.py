@@ -9,11 +9,9 @@ from torch import fx
 from torch._ops import OpOverload
 
 import edgeq.ir.ops  # noqa: F401  (registers the edgeq:: ops)
+from edgeq.ir.glue import GLUE_OPS
 
-WEIGHT_EXPRESSION_OPS = frozenset(
-    f"aten.{name}"
-    for name in ("slice", "t", "transpose", "permute", "index_select", "select", "cat", "reshape", "mul", "add", "sub")
-) | {"aten.neg", "aten.to"}
+WEIGHT_EXPRESSION_OPS = GLUE_OPS | {"aten.embedding"}
 
 
 def op(node: object) -> str:
@@ -63,7 +61,9 @@ def is_weight(node: object) -> bool:
         return False
     if node.op == "get_attr":
         return True
-    return op(node) in WEIGHT_EXPRESSION_OPS and all(is_weight(source) for source in node.all_input_nodes)
+    if op(node) not in WEIGHT_EXPRESSION_OPS or not node.all_input_nodes:
+        return False
+    return all(is_weight(source) for source in node.all_input_nodes)
 
 
 def calls(gm: fx.GraphModule, *names: str) -> list[fx.Node]:

@@ -155,6 +155,8 @@ def attention(node: fx.Node) -> Iterator[str]:
     if min(given["left"], given.get("right", -1)) < -1 or given["softcap"] < 0:
         yield f"left {given['left']}, right {given.get('right', -1)}, softcap {given['softcap']} out of range"
     yield from _vector("sinks", given["sinks"], given["heads"])
+    if (given.get("row_bias") is None) != (given.get("column_bias") is None):
+        yield "row_bias and column_bias come together"
 
 
 def cached_attention(node: fx.Node) -> Iterator[str]:
@@ -203,6 +205,16 @@ def gated(node: fx.Node) -> Iterator[str]:
         yield f"gate {shape(given['gate'])} and up {shape(given['up'])} differ in shape"
     if given["act"] not in ACTIVATIONS:
         yield f"act = {given['act']!r}; expected one of {', '.join(ACTIVATIONS)}"
+
+
+def im2col(node: fx.Node) -> Iterator[str]:
+    """x is channels-last, options are pairs."""
+    given = arguments(node)
+    if value(given["x"]).dim() != 4:
+        yield f"x has rank {value(given['x']).dim()}, expected [B, H, W, C]"
+    for name in ("kernel", "stride", "padding", "dilation"):
+        if len(given[name]) != 2:
+            yield f"{name} = {given[name]}; expected [vertical, horizontal]"
 
 
 def last_row(node: fx.Node) -> Iterator[str]:

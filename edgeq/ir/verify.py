@@ -9,6 +9,7 @@ from torch import fx
 
 from edgeq.errors import VerifyError
 from edgeq.ir import rules
+from edgeq.ir.glue import GLUE_OPS
 from edgeq.ir.graph import WEIGHT_EXPRESSION_OPS, arguments, calls, inputs, is_weight, op, run_fake, site, value
 from edgeq.ir.types import SymbolNames, show_type
 
@@ -34,6 +35,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,
     "edgeq.quick_gelu": rules.unary,
+    "edgeq.im2col": rules.im2col,
     "edgeq.last_row": rules.last_row,
     "edgeq.qlinear": rules.qlinear,
     "edgeq.qembedding": rules.qembedding,
@@ -42,13 +44,26 @@ TABLE: dict[str, rules.Rule] = {
 
 def unsupported(gm: fx.GraphModule) -> list[tuple[str, str]]:
     """(op, Hugging Face module) of every call outside the dialect, in graph order."""
-    return [(op(node) or str(node.target), site(node)) for node in gm.graph.nodes if not _known(node)]
+    known = _dialect(gm)
+    return [(op(node) or str(node.target), site(node)) for node in gm.graph.nodes if not _known(node, known)]
 
 
-def _known(node: fx.Node) -> bool:
+def _dialect(gm: fx.GraphModule) -> frozenset[str]:
+    """Ops that this graph may hold over activations: static ones may hold glue."""
+    return frozenset(TABLE) | (GLUE_OPS if is_static(gm) else frozenset())
+
+
+def is_static(gm: fx.GraphModule) -> bool:
+    """True of a graph whose inputs have fixed sizes and that keeps no cache."""
+    if calls(gm, "edgeq.cached_attention"):
+        return False
+    return all(type(size) is int for node in inputs(gm).values() for size in value(node).shape)
+
+
+def _known(node: fx.Node, known: frozenset[str]) -> bool:
     if node.op in ("placeholder", "get_attr", "output"):
         return True
-    return op(node) in TABLE or (op(node) in WEIGHT_EXPRESSION_OPS and is_weight(node))
+    return op(node) in known or (op(node) in WEIGHT_EXPRESSION_OPS and is_weight(node))
 
 
 def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
@@ -57,7 +72,9 @@ def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
     Raises:
         VerifyError: lists every violation, one a line.
     """
-    problems = [f"{op(node) or node.op} at {site(node)}: {text}" for node in gm.graph.nodes for text in _node(node)]
+    known = _dialect(gm)
+    found = ((node, text) for node in gm.graph.nodes for text in _node(node, known))
+    problems = [f"{op(node) or node.op} at {site(node)}: {text}" for node, text in found]
     problems += list(_graph(gm))
     if types and not problems:
         problems = [f"{op(node)} at {site(node)}: {text}" for node in gm.graph.nodes for text in _type(node)]
@@ -66,12 +83,12 @@ def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
         raise VerifyError(f"{len(problems)} violation(s) of the dialect:\n{listed}")
 
 
-def _node(node: fx.Node) -> Iterator[str]:
-    if not _known(node):
+def _node(node: fx.Node, known: frozenset[str]) -> Iterator[str]:
+    if not _known(node, known):
         yield f"{op(node) or node.target} is outside the dialect"
     elif node.op != "output" and "val" not in node.meta:
         yield f"%{node.name} has no type"
-    elif node.op == "call_function" and not is_weight(node):
+    elif node.op == "call_function" and not is_weight(node) and not (op(node) in GLUE_OPS and op(node) in known):
         yield from TABLE[op(node)](node)
 
 

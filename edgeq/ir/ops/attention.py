@@ -24,9 +24,9 @@ def visible(query: Tensor, keys: int, *, causal: bool, left: int, right: int) ->
 
 def attend(
     q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, bias: Tensor | None, sinks: Tensor | None,
-    scale: float, softcap: float,
+    scale: float, softcap: float, grid: Tensor | None = None,
 ) -> Tensor:
-    """Softmax attention: q `[B,H,S,D]`, k `[B,G,L,D]`, v `[B,G,L,Dv]`; seen and bias broadcast to `[B,H,S,L]`."""
+    """Softmax attention: q `[B,H,S,D]`, k `[B,G,L,D]`, v `[B,G,L,Dv]`; seen, bias and grid broadcast to `[B,H,S,L]`."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     scores = q @ k.transpose(-1, -2) * scale
@@ -34,6 +34,8 @@ def attend(
         scores = softcap * torch.tanh(scores / softcap)
     if bias is not None:
         scores = scores + bias
+    if grid is not None:
+        scores = scores + grid
     if seen is not None:
         scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
     if sinks is None:
@@ -53,17 +55,20 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 @composite(
-    "attention(Tensor q, Tensor k, Tensor v, Tensor? pad=None, Tensor? bias=None, Tensor? sinks=None, *, int heads, "
-    "int kv_heads, float scale, bool causal, int left=-1, int right=-1, float softcap=0.) -> Tensor"
+    "attention(Tensor q, Tensor k, Tensor v, Tensor? pad=None, Tensor? bias=None, Tensor? sinks=None, "
+    "Tensor? row_bias=None, Tensor? column_bias=None, *, int heads, int kv_heads, "
+    "float scale, bool causal, int left=-1, int right=-1, float softcap=0.) -> Tensor"
 )
 def attention(
     q: Tensor, k: Tensor, v: Tensor, pad: Tensor | None = None, bias: Tensor | None = None, sinks: Tensor | None = None,
+    row_bias: Tensor | None = None, column_bias: Tensor | None = None,
     *, heads: int, kv_heads: int, scale: float, causal: bool, left: int = -1, right: int = -1, softcap: float = 0.0,
 ) -> Tensor:
     """q `[B,S,heads*D]`, k `[B,L,kv_heads*D]`, v `[B,L,kv_heads*Dv]` -> `[B,S,heads*Dv]`.
 
     The last query stands at the last key's position. pad `[B, L]`: nonzero where a key is real; bias broadcasts to
-    `[B,heads,S,L]`; sinks `[heads]`; left/right: positions seen back/ahead besides itself, -1 all; softcap 0 is off.
+    `[B,heads,S,L]`; sinks `[heads]`; keys on a grid of KH x KW cells take row_bias `[B,heads,S,KH]` of their row and
+    column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); left/right: positions seen back/ahead besides itself, -1 all; softcap 0 is off.
     """
     rows, keys = q.shape[1], k.shape[1]
     seen = None
@@ -73,8 +78,11 @@ def attention(
     if pad is not None:
         real = pad.bool()[:, None, None, :]
         seen = real if seen is None else seen & real
+    grid = None
+    if row_bias is not None and column_bias is not None:
+        grid = (row_bias[..., :, None] + column_bias[..., None, :]).flatten(-2)
     q, k, v = split_heads(q, heads), split_heads(k, kv_heads), split_heads(v, kv_heads)
-    return join_heads(attend(q, k, v, seen, bias, sinks, scale, softcap))
+    return join_heads(attend(q, k, v, seen, bias, sinks, scale, softcap, grid))
 
 
 def stored(x: Tensor, kv: str) -> Tensor:
@@ -95,7 +103,8 @@ def _cached_shape(q: Tensor, k: Tensor, v: Tensor, *rest: object, heads: int, kv
 
 @opaque(
     "cached_attention(Tensor q, Tensor k, Tensor v, Tensor(a!) k_cache, Tensor(b!) v_cache, Tensor start, "
-    "Tensor? bias=None, Tensor? sinks=None, *, int heads, int kv_heads, float scale, int left=-1, float softcap=0., "
+    "Tensor? bias=None, Tensor? sinks=None, *, int heads, int kv_heads, "
+    "float scale, int left=-1, float softcap=0., "
     "str kv='f16') -> Tensor",
     _cached_shape,
 )
