@@ -44,13 +44,13 @@ TABLE: dict[str, rules.Rule] = {
 
 def unsupported(gm: fx.GraphModule) -> list[tuple[str, str]]:
     """(op, Hugging Face module) of every call outside the dialect, in graph order."""
-    known = _dialect(gm)
-    return [(op(node) or str(node.target), site(node)) for node in gm.graph.nodes if not _known(node, known)]
+    glue = _glue(gm)
+    return [(op(node) or str(node.target), site(node)) for node in gm.graph.nodes if not _known(node, glue)]
 
 
-def _dialect(gm: fx.GraphModule) -> frozenset[str]:
-    """Ops that this graph may hold over activations: static ones may hold glue."""
-    return frozenset(TABLE) | (GLUE_OPS if is_static(gm) else frozenset())
+def _glue(gm: fx.GraphModule) -> frozenset[str]:
+    """Ops that this graph may hold under no rule: glue where it is static, nothing otherwise."""
+    return GLUE_OPS if is_static(gm) else frozenset()
 
 
 def is_static(gm: fx.GraphModule) -> bool:
@@ -60,10 +60,10 @@ def is_static(gm: fx.GraphModule) -> bool:
     return all(type(size) is int for node in inputs(gm).values() for size in value(node).shape)
 
 
-def _known(node: fx.Node, known: frozenset[str]) -> bool:
+def _known(node: fx.Node, glue: frozenset[str]) -> bool:
     if node.op in ("placeholder", "get_attr", "output"):
         return True
-    return op(node) in known or (op(node) in WEIGHT_EXPRESSION_OPS and is_weight(node))
+    return op(node) in TABLE or op(node) in glue or (op(node) in WEIGHT_EXPRESSION_OPS and is_weight(node))
 
 
 def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
@@ -72,8 +72,8 @@ def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
     Raises:
         VerifyError: lists every violation, one a line.
     """
-    known = _dialect(gm)
-    found = ((node, text) for node in gm.graph.nodes for text in _node(node, known))
+    glue = _glue(gm)
+    found = ((node, text) for node in gm.graph.nodes for text in _node(node, glue))
     problems = [f"{op(node) or node.op} at {site(node)}: {text}" for node, text in found]
     problems += list(_graph(gm))
     if types and not problems:
@@ -83,12 +83,12 @@ def verify(gm: fx.GraphModule, *, types: bool = False) -> None:
         raise VerifyError(f"{len(problems)} violation(s) of the dialect:\n{listed}")
 
 
-def _node(node: fx.Node, known: frozenset[str]) -> Iterator[str]:
-    if not _known(node, known):
+def _node(node: fx.Node, glue: frozenset[str]) -> Iterator[str]:
+    if not _known(node, glue):
         yield f"{op(node) or node.target} is outside the dialect"
     elif node.op != "output" and "val" not in node.meta:
         yield f"%{node.name} has no type"
-    elif node.op == "call_function" and not is_weight(node) and not (op(node) in GLUE_OPS and op(node) in known):
+    elif node.op == "call_function" and not is_weight(node) and op(node) not in glue:
         yield from TABLE[op(node)](node)
 
 
