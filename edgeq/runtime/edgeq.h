@@ -62,11 +62,34 @@ typedef struct {
   uint64_t weights_bytes, arena_bytes, private_bytes; /* file; state and activations; scratch of one thread */
 } edgeq_facts;
 
+typedef enum {
+  EDGEQ_TOKENS = 0, /* edgeq_feed walks it: tokens are appended at the current position */
+  EDGEQ_STATIC = 1  /* edgeq_run walks it: inputs to outputs, every shape fixed */
+} edgeq_kind;
+
 typedef struct {
-  const char *name;  /* "decode", "prefill" */
-  int32_t max_rows;  /* tokens of one walk, at most */
+  const char *name;  /* "decode", "prefill"; "text_128", "image", ... */
+  int32_t kind;      /* edgeq_kind */
+  int32_t max_rows;  /* tokens of one walk, at most; 1 for a static entry */
   int32_t regions;   /* stretches between two barriers */
+  int32_t inputs, outputs; /* tensors; 0 for a token entry */
 } edgeq_entry_facts;
+
+typedef enum { EDGEQ_F32 = 0, EDGEQ_I32 = 1 } edgeq_dtype;
+typedef enum { EDGEQ_INPUT = 0, EDGEQ_OUTPUT = 1 } edgeq_side;
+#define EDGEQ_MAX_RANK 6
+
+/* A tensor of a static entry, row-major: shape[rank - 1] values of a row, then row_stride - shape[rank - 1] unused lanes,
+ * which hold zeros and must not be written. */
+typedef struct {
+  const char *name;
+  int32_t dtype; /* edgeq_dtype; 4 bytes a value */
+  int32_t rank;  /* 0..EDGEQ_MAX_RANK */
+  int32_t shape[EDGEQ_MAX_RANK]; /* 0 beyond the rank */
+  int32_t row_stride; /* elements from one row to the next */
+  int32_t limit;      /* an input's values are 0..limit-1 (EDGEQ_I32); 0: any */
+  void *data;         /* in the context's memory: aligned to 64 bytes, valid until edgeq_close */
+} edgeq_tensor;
 
 /* All zeros is greedy. */
 typedef struct {
