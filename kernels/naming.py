@@ -16,6 +16,11 @@ def _word(part: str | int | float) -> str:
     return text.replace("+", "").replace("-", "m").replace(".", "p").replace(":", "_")
 
 
+def padded(width: int) -> int:
+    """Floats from one row of a tensor of logical width `width` to the next: the next multiple of 16."""
+    return -(-width // LANES) * LANES
+
+
 def whole_vectors(kernel: str, **sizes: int) -> None:
     """Raise UnsupportedError unless every size is a positive multiple of 16, naming the first that is not."""
     for name, size in sizes.items():
