@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 PASSES = {
     "add-cache": "AddCache",
+    "cross-cache": "CrossCache",
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
     "quantize": "Quantize",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import fx
 
 from edgeq.ir.graph import arguments, calls, hf_name, insert, op, remove_unused, replace, site, value
@@ -21,22 +22,17 @@ class MergeLinears(Pass):
     """q, k, v of an attention, and gate, up of a gated activation -> one linear and a slice for each part. Exact.
 
     The weight becomes `cat` of the parts' weights in the order in which the consumer takes them; slices that make up
-    one stored weight (a packed projection) become that weight again.
+    one stored weight (a packed projection) become that weight again. Where only some parts have a bias, as in Whisper,
+    the others get zeros.
     """
 
     name: ClassVar[str] = "merge-linears"
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
-        """Merge group by group; a group whose parts differ in having a bias is declined."""
-        changed, declined = [], []
-        for parts in _groups(gm):
-            biased = [arguments(part)["bias"] is not None for part in parts]
-            if any(biased) != all(biased):
-                declined += [Site(site(part), "only some of the parts have a bias") for part in parts]
-            else:
-                changed.append(_merge(gm, parts))
+        """Merge group by group."""
+        changed = [_merge(gm, parts) for parts in _groups(gm)]
         remove_unused(gm)
-        return Report(str(self), tuple(changed), tuple(declined))
+        return Report(str(self), tuple(changed))
 
 
 def _groups(gm: fx.GraphModule) -> Iterator[list[fx.Node]]:
@@ -63,7 +59,7 @@ def _merge(gm: fx.GraphModule, parts: list[fx.Node]) -> Site:
     sizes = [int(value(one["weight"]).shape[0]) for one in given]
     with gm.graph.inserting_before(first):
         weight = _stack(first, [one["weight"] for one in given])
-        bias = None if given[0]["bias"] is None else _stack(first, [one["bias"] for one in given])
+        bias = _stack(first, _biases(gm, given)) if any(one["bias"] is not None for one in given) else None
         merged = insert(gm.graph, "aten.linear", given[0]["input"], weight, bias, like=first)
         merged.meta["hf"] = _joined([hf_name(part) for part in parts])
         ends = list(accumulate(sizes))
@@ -81,6 +77,22 @@ def _stack(before: fx.Node, weights: list[fx.Node]) -> fx.Node:
     for weight in weights:
         _hoist(before, weight)
     return _whole(weights) or insert(before.graph, "aten.cat", list(weights), 0, like=weights[0])
+
+
+def _biases(gm: fx.GraphModule, given: list[dict[str, Any]]) -> list[fx.Node]:
+    """The bias of each part, zeros where it has none; made at the insertion point."""
+    return [_zeros(gm, one["weight"]) if one["bias"] is None else one["bias"] for one in given]
+
+
+def _zeros(gm: fx.GraphModule, weight: fx.Node) -> fx.Node:
+    """A bias of zeros for a weight `[N, K]`: a buffer of the graph, one a size."""
+    size = int(value(weight).shape[0])
+    name = f"zeros_{size}"
+    if name not in gm._buffers:
+        gm.register_buffer(name, torch.zeros(size))
+    node = gm.graph.create_node("get_attr", name, name=name)
+    node.meta.update(val=value(weight).new_empty(size), hf="")
+    return node
 
 
 def _hoist(before: fx.Node, weight: fx.Node) -> None:

@@ -106,8 +106,13 @@ def replace(old: fx.Node, new: fx.Node) -> None:
     old.graph.erase_node(old)
 
 
+def writes(node: fx.Node) -> bool:
+    """True of a call that writes an argument in place."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
 def remove_unused(gm: fx.GraphModule) -> None:
-    """Erase calls and weights that nothing uses (inputs stay)."""
+    """Erase calls and weights that nothing uses (inputs stay, and calls that write in place)."""
     for node in reversed(list(gm.graph.nodes)):
-        if node.op in ("call_function", "get_attr") and not node.users:
+        if node.op in ("call_function", "get_attr") and not node.users and not writes(node):
             gm.graph.erase_node(node)

@@ -163,16 +163,56 @@ def cached_attention(node: fx.Node) -> Iterator[str]:
     """As attention; caches are inputs `[B, kv_heads, L, D]` that no other op touches."""
     yield from attention(node)
     given = arguments(node)
-    if given["kv"] not in CACHE_TYPES:
-        yield f"kv = {given['kv']!r}; expected one of {', '.join(CACHE_TYPES)}"
+    yield from _cache_type(given)
     for name, source in (("k_cache", given["k"]), ("v_cache", given["v"])):
         cache = given[name]
-        if cache.op != "placeholder" or len(cache.users) != 1:
-            yield f"{name} %{cache.name} must be an input that only this op uses"
+        yield from _cache_input(name, cache)
         sizes = shape(cache)
         expected = [str(given["kv_heads"]), str(width(source) // given["kv_heads"])]
         if len(sizes) != 4 or [sizes[1], sizes[3]] != expected:
             yield f"{name} %{cache.name} has shape {sizes}, expected [B, {expected[0]}, L, {expected[1]}]"
+
+
+def store_keys(node: fx.Node) -> Iterator[str]:
+    """Caches are inputs that hold at least as many positions as are written, in whole heads."""
+    given = arguments(node)
+    yield from _cache_type(given)
+    for name, source in (("k_cache", given["k"]), ("v_cache", given["v"])):
+        cache = given[name]
+        yield from _cache_input(name, cache)
+        sizes = value(cache).shape
+        if len(sizes) != 4 or int(sizes[1]) * int(sizes[3]) != width(source):
+            yield f"{name} %{cache.name} has shape {shape(cache)}; its heads must hold {width(source)} channels"
+        elif isinstance(value(source).shape[1], int) and int(sizes[2]) < value(source).shape[1]:
+            yield f"{name} %{cache.name} holds {sizes[2]} positions; {value(source).shape[1]} are written"
+
+
+def cross_attention(node: fx.Node) -> Iterator[str]:
+    """Heads divide; caches are inputs `[B, kv_heads, C, D]` that no other op touches; n_keys is one number."""
+    given = arguments(node)
+    yield from _cache_type(given)
+    heads, kv_heads = given["heads"], given["kv_heads"]
+    if heads < 1 or kv_heads < 1 or heads % kv_heads or width(given["q"]) % heads:
+        yield f"{width(given['q'])} channels, {heads} query heads and {kv_heads} key heads do not divide"
+        return
+    for name in ("k_cache", "v_cache"):
+        yield from _cache_input(name, given[name])
+    expected = [str(kv_heads), str(width(given["q"]) // heads)]
+    sizes = shape(given["k_cache"])
+    if len(sizes) != 4 or [sizes[1], sizes[3]] != expected:
+        yield f"k_cache %{given['k_cache'].name} has shape {sizes}, expected [B, {expected[0]}, C, {expected[1]}]"
+    if shape(given["n_keys"]) != ["1"] or value(given["n_keys"]).is_floating_point():
+        yield f"n_keys %{given['n_keys'].name} must be one integer [1]"
+
+
+def _cache_type(given: dict[str, Any]) -> Iterator[str]:
+    if given["kv"] not in CACHE_TYPES:
+        yield f"kv = {given['kv']!r}; expected one of {', '.join(CACHE_TYPES)}"
+
+
+def _cache_input(name: str, cache: fx.Node) -> Iterator[str]:
+    if cache.op != "placeholder" or len(cache.users) != 1:
+        yield f"{name} %{cache.name} must be an input that only this op uses"
 
 
 def rms_norm(node: fx.Node) -> Iterator[str]:

@@ -53,7 +53,9 @@ class SymbolNames:
 
 
 def show_type(held: Any, names: SymbolNames) -> str:
-    """Fake tensor, symbolic integer or tuple of them -> text."""
+    """Fake tensor, symbolic integer or tuple of them -> text; `()` for an op that returns nothing."""
+    if held is None:
+        return "()"
     if isinstance(held, torch.Tensor):
         return f"{DTYPE_NAMES[held.dtype]}[{', '.join(names.show(size) for size in held.shape)}]"
     if isinstance(held, (tuple, list)):
@@ -73,6 +75,8 @@ class Scope:
 
     def parse(self, text: str) -> Any:
         """`f32[1, s, 64]` -> fake tensor; UsageError when it is not a type."""
+        if text == "()":
+            return None
         if text.startswith("size "):
             return self._size(ast.parse(text[5:], mode="eval").body)
         found = re.fullmatch(r"(\w+)\[(.*)\]", text)

@@ -31,6 +31,8 @@ TABLE: dict[str, rules.Rule] = {
     "aten.sym_size": rules.position,
     "edgeq.attention": rules.attention,
     "edgeq.cached_attention": rules.cached_attention,
+    "edgeq.store_keys": rules.store_keys,
+    "edgeq.cross_attention": rules.cross_attention,
     "edgeq.rms_norm": rules.rms_norm,
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,

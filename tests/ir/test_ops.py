@@ -123,3 +123,15 @@ def test_token_quantization_is_absmax_over_127_and_survives_zeros():
     codes, scale = quantize_tokens(x)
     assert codes.tolist() == [[64.0, -127.0, 32.0], [0.0, 0.0, 0.0]]
     assert torch.allclose(scale, torch.tensor([2 / 127, 0.0]))
+
+
+@pytest.mark.parametrize("kv, tolerance", [("f32", 1e-6), ("f16", 2e-3), ("i8", 3e-2)])
+def test_cross_attention_over_stored_keys_equals_attention_with_padding(kv, tolerance):
+    q, k, v = torch.randn(1, 3, 4 * 8), torch.randn(1, 5, 2 * 8), torch.randn(1, 5, 2 * 8)
+    caches = torch.randn(1, 2, 16, 8), torch.randn(1, 2, 16, 8)  # what an earlier text left
+    edgeq_ops.store_keys(k, v, *caches, kv=kv)
+    options = {"heads": 4, "kv_heads": 2, "scale": 0.35}
+    pad = torch.tensor([[1, 1, 1, 1, 0]])
+    want = edgeq_ops.attention(q, k, v, pad, causal=False, **options)
+    got = edgeq_ops.cross_attention(q, *caches, torch.tensor([4], dtype=torch.int32), kv=kv, **options)
+    assert torch.allclose(got, want, atol=tolerance)

@@ -33,9 +33,10 @@ def test_slices_of_a_packed_weight_become_it_again(llama, after, lines):
     assert len(lines(text, "aten.cat")) == 1
 
 
-def test_mixed_biases_are_declined(llama, after):
+def test_a_part_without_bias_gets_zeros(llama, after, lines):
     mixed = llama.replace("%embedding =", "%b = weight k.bias : f32[32]\n%embedding =")
     mixed = mixed.replace("aten.linear(%rms_norm, %k_w)", "aten.linear(%rms_norm, %k_w, %b)")
-    _, (report,) = after(mixed, "merge-linears")
-    assert {site.module.split(".")[-1] for site in report.declined} == {"q_proj", "k_proj", "v_proj"}
-    assert [site.what for site in report.changed] == ["128 + 128 outputs"]
+    text, (report,) = after(mixed, "merge-linears")
+    assert [site.what for site in report.changed] == ["64 + 32 + 32 outputs", "128 + 128 outputs"]
+    assert lines(text, "= aten.cat(")[1] == "%cat_1 = aten.cat([%zeros_64, %b, %zeros_32], 0) : f32[128]"
+    assert lines(text, "= aten.linear(")[0].startswith("%linear = aten.linear(%rms_norm, %cat, %cat_1)")
