@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from edgeq.runtime.artifact import Artifact
 
 if TYPE_CHECKING:
     from edgeq.compiler import Options
+    from edgeq.frontend.interfaces import Shapes
 
 __all__ = ["Artifact", "compile", "load"]
 
@@ -27,6 +28,9 @@ def compile(
     overwrite: bool = False,
     revision: str | None = None,
     calib: str = "",
+    lengths: Sequence[int] = (128,),
+    batch: Sequence[int] = (1,),
+    image_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
@@ -41,6 +45,9 @@ def compile(
         overwrite: replace `output` when it is an artifact.
         revision: of a hub id.
         calib: text file to measure activations on; "" is a short sample that edgeq brings, "none" measures nothing.
+        lengths: tokens of a text encoder's entries: a text runs in the smallest that holds it.
+        batch: examples that one run of an encoder or vision model takes: an entry for each.
+        image_size: height and width of a vision model's input; None: what the model was made for.
         progress: called with (stage, done, total), total 0 when unknown.
 
     Returns:
@@ -49,7 +56,8 @@ def compile(
     Raises:
         EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind.
     """
-    options = _options(model, target, bits, context, chunk, revision, calib)
+    shapes = _shapes(lengths, batch, image_size)
+    options = _options(model, target, bits, context, chunk, revision, calib, shapes)
     check_output(Path(output), overwrite)
     from edgeq.compiler import compile_into
 
@@ -59,7 +67,7 @@ def compile(
 
 
 def _options(
-    model: str, target: str, bits: str, context: int, chunk: int, revision: str | None, calib: str
+    model: str, target: str, bits: str, context: int, chunk: int, revision: str | None, calib: str, shapes: Shapes
 ) -> Options:
     """Everything that can be refused without reading the model is refused here, before anything large is imported."""
     from edgeq.errors import UsageError
@@ -72,7 +80,18 @@ def _options(
     chosen, parsed = find(target), Bits.parse(bits)
     from edgeq.compiler import Options
 
-    return Options(model, chosen, parsed, context, chunk, revision, calib)
+    return Options(model, chosen, parsed, context, chunk, revision, calib, shapes)
+
+
+def _shapes(lengths: Sequence[int], batch: Sequence[int], image_size: tuple[int, int] | None) -> Shapes:
+    from edgeq.errors import UsageError
+
+    for name, values in (("lengths", lengths), ("batch", batch), ("image-size", image_size or (1,))):
+        if not values or min(values) < 1:
+            raise UsageError(f"--{name} {','.join(map(str, values))}: give numbers of at least 1")
+    from edgeq.frontend.interfaces import Shapes
+
+    return Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), image_size)
 
 
 def load(path: str | Path, threads: int = 0, variant: str | None = None) -> Artifact:

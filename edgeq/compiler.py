@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import fx
-
 from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
 from edgeq.calibrate.sample import OWN, sample_tokens
 from edgeq.errors import UsageError
-from edgeq.frontend.graph import load_graph
+from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.frontend.weights import Weights
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
-from edgeq.lower.lowering import lower
+from edgeq.lower.lowering import lower_entries
 from edgeq.passes.pass_ import Context, Report
 from edgeq.passes.pipeline import parse_pipeline
 from edgeq.quant.bits import Bits
 from edgeq.targets import Target
+from edgeq.tasks.describe import task_of
 
 Progress = Callable[[str, int, int], None]
 POSITIONS = 16  # the caches hold whole vectors of positions
@@ -35,6 +34,7 @@ class Options:
     """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk.
 
     `calibration` is a text file that passes measure activations on, "" for edgeq's own sample, "none" for no such pass.
+    `shapes` are the batch sizes, token lengths and image size that static entries are made for.
     """
 
     model: str
@@ -44,19 +44,24 @@ class Options:
     chunk: int
     revision: str | None = None
     calibration: str = ""
+    shapes: Shapes = Shapes()
 
 
 def compile_into(folder: Path, options: Options, progress: Progress) -> None:
     """Write every file of the artifact into an empty folder."""
     progress("read the model's config", 0, 0)
     source = open_model(options.model, options.revision)
-    context = resolved_context(options.context, source.config)
-    progress("export the graph", 0, 0)
-    gm = load_graph(source)
+    progress("export the graphs", 0, 0)
+    entries = load_entries(source, options.shapes)
+    decodes = any(entry.kind == "token" for entry in entries)
+    context = resolved_context(options.context, source.config) if decodes else 0
+    chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
     progress("run the passes", 0, 0)
-    tokens = sample_tokens(source, options.calibration)
-    reports = run_passes(gm, options.bits, context, source.weights, tokens)
-    plan, table = lower(gm, source.weights, context, min(options.chunk, context))
+    smoothed = decodes and len(entries) == 1
+    tokens = sample_tokens(source, options.calibration) if smoothed else []
+    reports = [r for entry in entries for r in run_passes(entry, options.bits, context, source.weights, tokens)]
+    progress("lower to kernels", 0, 0)
+    plan, table = lower_entries(entries, source.weights, context, chunk)
     info, weights_hash = write_weights(table, folder, progress)
     write_library(plan, options.target, info, source.name, folder, progress)
     write_assets(source, folder)
@@ -69,11 +74,12 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         files=hash_folder(folder, {WEIGHTS: weights_hash}),
         tensors=stored_tensors(table, info),
         source=_describe_source(source),
-        passes=[r.name for r in reports],
+        passes=list(dict.fromkeys(r.name for r in reports)),
         entries=[describe_entry(e) for e in plan.entries],
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
-        memory=describe_memory(plan, info.file_bytes, min(options.chunk, context)),
+        memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
+        task=task_of(source.config, source.assets, entries, source.weights.read),
         extra={"calibration": {"text": options.calibration or OWN, "tokens": len(tokens)}},
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
@@ -90,16 +96,18 @@ def resolved_context(wanted: int, config: Any) -> int:
 
 
 def pipeline(bits: Bits, context: int, calibrated: bool) -> str:
-    """The passes of a plain compile, as `edgeq opt -p` takes them; int8 activations are smoothed when they can be."""
+    """The passes of a plain compile of a token entry, as `edgeq opt -p` takes them; int8 activations are smoothed when they
+    can be."""
     smooth = "smooth," if bits.act == "a8" and calibrated else ""
     return f"{smooth}add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
 
 
-def run_passes(gm: fx.GraphModule, bits: Bits, context: int, weights: Weights, tokens: list[int]) -> list[Report]:
+def run_passes(entry: EntryGraph, bits: Bits, context: int, weights: Weights, tokens: list[int]) -> list[Report]:
     """Run the plain pipeline in place; `tokens` are those that activations are measured on, [] for none."""
     shared = Context(weights=weights, tokens=tokens)
-    for step in parse_pipeline(pipeline(bits, context, bool(tokens))):
-        step(gm, shared)
+    static = f"merge-linears,quantize{{bits={bits}}}"
+    for step in parse_pipeline(static if entry.kind == "static" else pipeline(bits, context, bool(tokens))):
+        step(entry.gm, shared)
     return shared.reports
 
 

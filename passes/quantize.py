@@ -10,6 +10,7 @@ from torch import fx
 
 from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments, calls, inputs, insert, is_weight, op, output, remove_unused, replace, site, value
+from edgeq.ir.verify import is_static
 from edgeq.passes.pass_ import Context, Pass, Report, Site, refuse
 from edgeq.quant.bits import Bits
 from edgeq.quant.format import WeightFormat
@@ -19,8 +20,11 @@ from edgeq.quant.format import WeightFormat
 class Quantize(Pass):
     """`linear` -> `qlinear`, `embedding` of token ids -> `qembedding`; a choice of formats, no values are read.
 
-    Position embeddings stay in float. In `fp32` and `fp16` linears become `qlinear` with weight `f32` or `f16` and
-    activations `a16`, so that lowering treats all alike.
+    Other embeddings (positions, token types) stay in float. In `fp32` and `fp16` linears become `qlinear` with weight `f32`
+    or `f16` and activations `a16`, so that lowering treats all alike.
+
+    A language model's output head has a format of its own; in a static graph every linear that computes an output has
+    it, and widths that are no multiple of 16 are stored with zero columns.
 
     Attributes:
         bits: the bits grammar, e.g. `w4a8g128`.
@@ -42,7 +46,8 @@ class Quantize(Pass):
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Replace every linear and token embedding."""
         changed = [self._replace(gm, node, *choice) for node, choice in self._choices(gm).items()]
-        declined = [Site(site(node), "positions stay in float") for node in calls(gm, "aten.embedding")]
+        left = [node for node in calls(gm, "aten.embedding") if not is_weight(node)]
+        declined = [Site(site(node), "positions stay in float") for node in left]
         remove_unused(gm)
         return Report(str(self), tuple(changed), tuple(declined))
 
@@ -53,12 +58,15 @@ class Quantize(Pass):
     def _choices(self, gm: fx.GraphModule) -> dict[fx.Node, tuple[WeightFormat, str]]:
         """Node -> (weight format, activation type)."""
         bits, head = self._formats()
-        last = set(_heads(gm))
+        static = is_static(gm)
+        last = set(_last_linears(gm) if static else _heads(gm))
         chosen: dict[fx.Node, tuple[WeightFormat, str]] = {}
         for node in calls(gm, "aten.linear", "aten.embedding"):
             if op(node) == "aten.embedding":
                 if _reads_tokens(gm, node):
                     chosen[node] = head, ""
+                elif static and not is_weight(node):
+                    chosen[node] = WeightFormat.parse("f32"), ""
             elif node in last:
                 chosen[node] = head, "a16" if head.is_float else bits.act
             else:
@@ -66,8 +74,9 @@ class Quantize(Pass):
         return chosen
 
     def _unstorable(self, gm: fx.GraphModule) -> Iterator[Site]:
+        step = 16 if is_static(gm) else 1
         for node, (fmt, _) in self._choices(gm).items():
-            problem = _width_problem(fmt, int(value(arguments(node)["weight"]).shape[1]))
+            problem = _width_problem(fmt, -(-int(value(arguments(node)["weight"]).shape[1]) // step) * step)
             if problem:
                 yield Site(site(node), problem)
 
@@ -107,6 +116,15 @@ def _heads(gm: fx.GraphModule) -> Iterator[fx.Node]:
             yield node
         else:
             pending += node.all_input_nodes
+
+
+def _last_linears(gm: fx.GraphModule) -> Iterator[fx.Node]:
+    """Linears that compute an output, seen through views of it."""
+    for node in output(gm).all_input_nodes:
+        while op(node) in ("aten.reshape", "aten.squeeze", "aten.unsqueeze"):
+            node = node.all_input_nodes[0]
+        if op(node) == "aten.linear":
+            yield node
 
 
 def _reads_tokens(gm: fx.GraphModule, node: fx.Node) -> bool:

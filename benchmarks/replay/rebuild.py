@@ -12,7 +12,7 @@ from edgeq.artifact.manifest import Manifest, read
 from edgeq.calibrate.sample import OWN, sample_tokens
 from edgeq.compiler import resolved_context, run_passes
 from edgeq.errors import ArtifactError
-from edgeq.frontend.graph import load_graph
+from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.lower.build import SOURCE, WEIGHTS
 from edgeq.lower.emit import WeightsInfo, emit
@@ -45,11 +45,11 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     manifest = read(folder)
     source = open_model(model or manifest.model)
     context = resolved_context(manifest.memory["context"], source.config)
-    graph = load_graph(source)
+    entry = load_entries(source, Shapes())[0]
     text = manifest.extra.get("calibration", {}).get("text", OWN)
     calibration = "" if text == OWN else text
-    run_passes(graph, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source, calibration))
-    plan, table = lower(graph, source.weights, context, manifest.memory["chunk"])
+    run_passes(entry, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source, calibration))
+    plan, table = lower(entry.gm, source.weights, context, manifest.memory["chunk"])
     isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}
     info = _weights(folder, manifest, offsets)
@@ -57,7 +57,7 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
         raise ArtifactError(f"{folder}: {SOURCE} is not what this edgeq makes of {manifest.model}: {AGAIN}")
     if other := _other_weights(table, folder, info):
         raise ArtifactError(f"{folder}: weights are not what this edgeq makes of {manifest.model} ({other}): {AGAIN}")
-    return Rebuilt(source, graph, plan, offsets, isas)
+    return Rebuilt(source, entry.gm, plan, offsets, isas)
 
 
 def _other_weights(table: WeightTable, folder: Path, info: WeightsInfo) -> str:

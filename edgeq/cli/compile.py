@@ -10,12 +10,15 @@ import click
 
 from edgeq.cli import console
 from edgeq.cli.command import Command, json_option
+from edgeq.cli.numbers import NUMBERS
 from edgeq.cli.progress import reporting
+from edgeq.errors import UsageError
 
 EXAMPLES = (
     "edgeq compile demo:smollm2-135m --target native --bits w4a8 -o build/smollm2",
     "edgeq compile Qwen/Qwen3-0.6B --bits w4a8g128kv8 --context 4096 -o build/qwen3",
     "edgeq compile ./my-llama --bits w8a8 -o build/my-llama --overwrite --json",
+    "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 --batch 1,8 -o build/minilm",
 )
 
 
@@ -26,6 +29,9 @@ EXAMPLES = (
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--context", default=2048, show_default=True, type=click.IntRange(min=1), help="Most tokens it can hold.")
 @click.option("--chunk", default=256, show_default=True, type=click.IntRange(min=1), help="Rows of a prefill chunk.")
+@click.option("--lengths", default="128", show_default=True, type=NUMBERS, help="Token lengths of an encoder: 32,128.")
+@click.option("--batch", default="1", show_default=True, type=NUMBERS, help="Batch sizes of an encoder or vision model.")
+@click.option("--image-size", type=NUMBERS, help="HEIGHT,WIDTH of a vision model  [default: the model's].")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--calib", default="", metavar="FILE", help="Text to measure activations on; default: a sample; or none.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is an artifact already.")
@@ -34,6 +40,8 @@ def command(model: str, output: Path, as_json: bool, **options: Any) -> None:
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
     from edgeq.cli.describe import summary, summary_text
 
+    if options["image_size"] and len(options["image_size"]) != 2:
+        raise UsageError("--image-size takes two numbers: HEIGHT,WIDTH")
     start = time.monotonic()
     with reporting() as progress:
         progress("load the compiler", 0, 0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeq.kernels.kernel import Kernel
-from edgeq.lower.plan import Arg, Call, Entry, Literal, Offset, Plan, Region, Weight
+from edgeq.lower.plan import Arg, Call, Entry, Literal, Offset, Plan, Region, Tensor, Weight
 from edgeq.lower.values import ROW_BLOCK, Buffer
 from edgeq.targets.isa import Isa
 
@@ -90,9 +90,10 @@ def _range(call: Call) -> tuple[str, str]:
     s = call.split
     if s.kind == "private":
         return "0", "1"
+    blocks = str(-(-s.count // ROW_BLOCK)) if s.count else "BLOCKS"
     if s.kind == "rows":
-        return f"LO(BLOCKS) * {ROW_BLOCK}", f"MIN(HI(BLOCKS) * {ROW_BLOCK}, m)"
-    units = {"units": str(s.units), "blocks": "BLOCKS", "head_blocks": f"{s.units} * BLOCKS"}[s.kind]
+        return f"LO({blocks}) * {ROW_BLOCK}", f"MIN(HI({blocks}) * {ROW_BLOCK}, {s.count or 'm'})"
+    units = {"units": str(s.units), "blocks": blocks, "head_blocks": f"{s.units} * {blocks}"}[s.kind]
     times = f" * {s.scale}" if s.scale > 1 else ""
     return f"LO({units}){times}", f"HI({units}){times}"
 
@@ -115,7 +116,8 @@ def _address(buffer: Buffer, extra: int) -> str:
 
 
 def _tables(plan: Plan, isas: list[Isa], weights: WeightsInfo, model: str) -> str:
-    entries = ", ".join(f'{{"{e.name}", {e.max_rows}, {len(e.regions)}, {e.name}}}' for e in plan.entries)
+    ports = "".join(_ports(e) for e in plan.entries)
+    entries = ",\n".join(f"  {_entry_record(e)}" for e in plan.entries)
     variants = ", ".join(f'{{"{i.name}", "{" ".join(i.needs)}", &{i.name}}}' for i in isas)
     fields = {
         "abi": "EDGEQ_PLAN_ABI",
@@ -125,8 +127,8 @@ def _tables(plan: Plan, isas: list[Isa], weights: WeightsInfo, model: str) -> st
         "file_bytes": f"{weights.file_bytes}ull",
         "arena_bytes": f"{plan.arena_bytes}ull",
         "private_bytes": "PRIVATE",
-        "logits_offset": f"{plan.logits.offset}ull",
-        "best_offset": f"{plan.best.offset}ull",
+        "logits_offset": f"{plan.logits.offset if plan.logits else 0}ull",
+        "best_offset": f"{plan.best.offset}ull" if plan.best else "EDGEQ_NO_BEST",
         "vocab": plan.vocab,
         "context": plan.context,
         "entries": len(plan.entries),
@@ -136,10 +138,36 @@ def _tables(plan: Plan, isas: list[Isa], weights: WeightsInfo, model: str) -> st
     }
     body = "\n".join(f"  .{name} = {value}," for name, value in fields.items())
     return (
-        f"static const edgeq_entry ENTRIES[] = {{{entries}}};\n"
+        f"{ports}static const edgeq_entry ENTRIES[] = {{\n{entries}\n}};\n"
         f"static const edgeq_variant VARIANTS[] = {{{variants}}};\n"
         f"const edgeq_plan EDGEQ_PLAN = {{\n{body}\n}};\n"
     )
+
+
+def _entry_record(entry: Entry) -> str:
+    kind = "EDGEQ_TOKENS" if entry.max_rows else "EDGEQ_STATIC"
+    sides = (("inputs", entry.inputs), ("outputs", entry.outputs))
+    ports = ", ".join(f"{entry.name}_{side}" if tensors else "0" for side, tensors in sides)
+    counts = f"{len(entry.inputs)}, {len(entry.outputs)}"
+    facts = f"{kind}, {max(entry.max_rows, 1)}, {len(entry.regions)}, {entry.name}, {int(entry.after_run)}"
+    return f'{{"{entry.name}", {facts}, {counts}, {ports}}}'
+
+
+def _ports(entry: Entry) -> str:
+    lines = []
+    for side, tensors in (("inputs", entry.inputs), ("outputs", entry.outputs)):
+        if tensors:
+            records = ",\n".join(f"  {_port(t)}" for t in tensors)
+            lines.append(f"static const edgeq_port {entry.name}_{side}[] = {{\n{records}\n}};\n")
+    return "".join(lines)
+
+
+def _port(tensor: Tensor) -> str:
+    view, dtype = tensor.view, {"f32": "EDGEQ_F32", "i32": "EDGEQ_I32"}[tensor.view.dtype]
+    shape = ", ".join(str(d) for d in tensor.shape) or "0"
+    at = view.buffer.offset + 4 * view.column
+    stride = view.ld if tensor.shape else 1
+    return f'{{"{tensor.name}", {dtype}, {len(tensor.shape)}, {{{shape}}}, {stride}, {tensor.limit}, {at}ull}}'
 
 
 def _quote(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Lower one entry: walk the graph once, each op handled by the function its table row names."""
+"""Lower token entries: walk the graph once, each op handled by the function its table row names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from edgeq.lower import attention, linear, norm, rows
 from edgeq.lower.node import width
 from edgeq.lower.plan import Entry, Offset, Split
 from edgeq.lower.scope import Scope
-from edgeq.lower.values import Buffer, Positions, Tokens
-from edgeq.lower.weights import TILE, WeightTable, padded
+from edgeq.lower.shared import Shared
+from edgeq.lower.values import Positions, Tokens
+from edgeq.lower.weights import TILE, padded
 
 Handler = Callable[[Scope, fx.Node], None]
 
@@ -47,18 +48,15 @@ def check(graph: fx.Graph) -> None:
         raise UnsupportedError("ops that have no kernel:\n  " + "\n  ".join(lines))
 
 
-class Shared:
-    """What the entries of one plan have in common."""
-
-    def __init__(self, gm: fx.GraphModule, context: int, table: WeightTable) -> None:
-        self.context, self.table = context, table
-        self.vocab = width(_result(gm))
-        self.logits = Buffer("logits", 4 * padded(self.vocab), 1, pinned=True)
-        self.best = Buffer("best", 128, 1, private=True, pinned=True)
-        self.caches: dict[str, Buffer] = {}
+def lower_token_entries(gm: fx.GraphModule, shared: Shared, chunk: int) -> list[Entry]:
+    """`decode` and, for a chunk of more than one row, `prefill`, over the same caches and logits."""
+    check(gm.graph)
+    shared.open_logits(width(_result(gm)))
+    entries = [_lower_entry("decode", gm, 1, shared)]
+    return entries + ([_lower_entry("prefill", gm, chunk, shared)] if chunk > 1 else [])
 
 
-def lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -> Entry:
+def _lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -> Entry:
     """Lower the graph for up to `max_rows` rows over caches and logits that all entries share."""
     scope = Scope(max_rows, shared.context, shared.table, shared.logits, caches=shared.caches)
     scope.sites = attention.find_sites(gm.graph)
@@ -93,6 +91,7 @@ def _lower(scope: Scope, node: fx.Node, by_attention: dict[fx.Node, attention.Si
 
 def _argmax(scope: Scope, gm: fx.GraphModule, shared: Shared) -> None:
     """Each thread's best of the share of the logits that it has just computed."""
+    assert shared.best is not None
     logits = scope.view(_result(gm))
     split = Split("units", padded(shared.vocab) // TILE, 1, share=logits.buffer.name)
     index = Offset(shared.best, 64)

@@ -13,7 +13,7 @@ from edgeq.kernels import linear_float, linear_int
 from edgeq.kernels import quantize as quantize_kernels
 from edgeq.lower.node import only_user, width
 from edgeq.lower.norm import Norm
-from edgeq.lower.plan import BLOCKS, NULL, PRIVATE, Arg, M, Split, Weight
+from edgeq.lower.plan import NULL, PRIVATE, Arg, Split, Weight
 from edgeq.lower.scope import Scope
 from edgeq.lower.values import Buffer, View
 from edgeq.lower.weights import TILE, padded
@@ -44,8 +44,8 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     out = _output(scope, node, end, rows)
     family = linear_int if integer else linear_float
     make = family.gemv if rows == 1 else family.gemm
-    kernel = make(width(node), width(a["x"]), fmt, end.text, a["bias"] is not None)
-    head = () if rows == 1 else (M,)
+    kernel = make(width(node), padded(width(a["x"])), fmt, end.text, a["bias"] is not None)
+    head = () if rows == 1 else (scope.count(rows),)
     args = (*head, weight, bias, *inputs, end.residual or NULL, out)
     scope.call(kernel, args, _split(scope, node, end, out), end.node if module(end.node) else node)
     scope.env[end.node] = out
@@ -110,27 +110,28 @@ def _quantized(scope: Scope, x: fx.Node, fmt: WeightFormat, node: fx.Node) -> tu
     zero = fmt.zero_point or 1  # asymmetric: the kernel multiplies by each row's own
     key = (x, fmt.group_size, zero)
     if key not in scope.quantized:
-        scope.quantized[key] = _quantize(scope, norm, fmt, zero, width(x), node)
+        scope.quantized[key] = _quantize(scope, norm, fmt, zero, node)
     return scope.quantized[key], norm.view.rows
 
 
-def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, k: int, node: fx.Node) -> tuple[Buffer, ...]:
-    rows, one = norm.view.rows, norm.view.rows == 1
+def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.Node) -> tuple[Buffer, ...]:
+    rows, one, k = norm.view.rows, norm.view.rows == 1, padded(norm.view.width)
     sizes = {"codes": k, "sums": 4 * fmt.groups(k), "scale": 4}
     out = tuple(scope.buffer(name, size, rows, private=one) for name, size in sizes.items())
     make = quantize_kernels.quantize if one else quantize_kernels.quantize_rows
-    kernel = make(k, fmt.group_size, zero, norm.kind, norm.eps, norm.offset)
+    kernel = make(k if norm.kind is None else norm.view.width, fmt.group_size, zero, norm.kind, norm.eps, norm.offset)
     weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))
-    scope.call(kernel, (*(() if one else (M,)), norm.view, *weights, *out), PRIVATE if one else BLOCKS, node)
+    count = () if one else (scope.count(rows),)
+    scope.call(kernel, (*count, norm.view, *weights, *out), PRIVATE if one else scope.by_blocks(rows), node)
     return out
 
 
 def _output(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
     """Where the result goes: the logits, the residual's own place when nobody needs it any more, or a new buffer."""
-    if _is_logits(end.node):
+    if scope.logits is not None and _is_logits(end.node):
         return View(scope.logits, width(end.node), 1)
     r = end.residual
-    if r is not None and not r.buffer.private and not r.last and _dies(scope, end, r):
+    if r is not None and not (r.buffer.private or r.buffer.pinned or r.last) and _dies(scope, end, r):
         return r
     return scope.tensor(end.text.split(":")[0], width(end.node), rows)
 

@@ -1,14 +1,22 @@
-"""Graph -> plan: both entries lowered, buffers placed in one arena."""
+"""Graphs -> plan: every entry lowered, buffers placed in one arena."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import fx
 
 from edgeq.frontend.weights import Weights
 from edgeq.lower.arena import place, stack
-from edgeq.lower.entry import Shared, check, lower_entry
+from edgeq.lower.entry import lower_token_entries
 from edgeq.lower.plan import Entry, Plan
+from edgeq.lower.shared import Shared
+from edgeq.lower.static import lower_static_entry
+from edgeq.lower.values import Buffer
 from edgeq.lower.weights import WeightTable
+
+if TYPE_CHECKING:
+    from edgeq.frontend.entries import EntryGraph
 
 
 def lower(gm: fx.GraphModule, weights: Weights, context: int, chunk: int) -> tuple[Plan, WeightTable]:
@@ -16,18 +24,38 @@ def lower(gm: fx.GraphModule, weights: Weights, context: int, chunk: int) -> tup
 
     Raises UnsupportedError listing everything that has no kernel.
     """
-    check(gm.graph)
-    table = WeightTable(weights)
-    shared = Shared(gm, context, table)
-    entries = [lower_entry("decode", gm, 1, shared), lower_entry("prefill", gm, chunk, shared)]
-    return _place(entries, shared), table
+    shared = Shared(context, WeightTable(weights))
+    return _place(lower_token_entries(gm, shared, chunk), shared), shared.table
+
+
+def lower_entries(
+    graphs: list[EntryGraph], weights: Weights, context: int, chunk: int
+) -> tuple[Plan, WeightTable]:
+    """Lower every entry's graph, quantized and, where it takes tokens, cached; in the order given.
+
+    Raises UnsupportedError listing everything that has no kernel.
+    """
+    shared, entries = Shared(context, WeightTable(weights)), []
+    for graph in graphs:
+        if graph.kind == "token":
+            entries += lower_token_entries(graph.gm, shared, chunk)
+        else:
+            entries.append(lower_static_entry(graph, shared))
+    return _place(entries, shared), shared.table
 
 
 def _place(entries: list[Entry], shared: Shared) -> Plan:
-    """Caches and logits live for ever; then the entries' buffers, over each other since entries never run together."""
-    caches = list(shared.caches.values())
-    start = stack([shared.logits, *caches], 0)
-    private = stack([shared.best], 0)
-    arena = max(place([b for b in e.buffers if not b.private], start) for e in entries)
+    """State lives for ever; then the entries' buffers, over each other since entries never run together."""
+    lasting = [b for e in entries for b in e.buffers if b.pinned]
+    state = [*([shared.logits] if shared.logits else []), *shared.caches.values(), *shared.state.values(), *_once(lasting)]
+    start = stack(state, 0)
+    private = stack([shared.best] if shared.best else [], 0)
+    arena = max(place([b for b in e.buffers if not b.private and not b.pinned], start) for e in entries)
     own = max(place([b for b in e.buffers if b.private], private) for e in entries)
-    return Plan(entries, arena, own, shared.vocab, shared.context, shared.logits, shared.best, caches)
+    context = shared.context if shared.vocab else 0
+    caches = list(shared.caches.values())
+    return Plan(entries, arena, own, shared.vocab, context, shared.logits, shared.best, caches)
+
+
+def _once(buffers: list[Buffer]) -> list[Buffer]:
+    return list({id(b): b for b in buffers}.values())

@@ -14,6 +14,11 @@ def width(node: fx.Node) -> int:
     return int(node.meta["val"].shape[-1])
 
 
+def shape(node: fx.Node) -> tuple[int, ...]:
+    """Sizes of a node of a static graph."""
+    return tuple(int(size) for size in node.meta["val"].shape)
+
+
 def only_user(node: fx.Node) -> fx.Node | None:
     """The single user of a node, None when there are several."""
     return next(iter(node.users)) if len(node.users) == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgeq.kernels.kernel import Kernel
 from edgeq.lower.values import Buffer, View
@@ -40,14 +41,29 @@ class Split:
     """How threads share a call's units.
 
     `kind`: `private` every thread does all of it; `units` a thread takes its share of `units`, each `scale` wide;
-    `blocks` of 16 rows; `rows` the rows of those blocks; `head_blocks` units x blocks. Calls with the same `share` give
-    every thread the same piece of a tensor, so that one may read what the other wrote without a barrier ("": none).
+    `blocks` of 16 rows; `rows` the rows of those blocks; `head_blocks` units x blocks. `count` is the number of rows, 0
+    where it is known at run time. Calls with the same `share` give every thread the same piece of a tensor, so that one
+    may read what the other wrote without a barrier ("": none).
     """
 
     kind: str
     units: int = 1
     scale: int = 1
     share: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a static entry: a view of memory that lives as long as the context.
+
+    `limit`: integers must be below it, 0 for no limit.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    view: View
+    limit: int = 0
 
 
 PRIVATE = Split("private")
@@ -91,25 +107,33 @@ class Region:
 
 @dataclass
 class Entry:
-    """One way to run the model: `decode` takes one row, `prefill` up to `max_rows`."""
+    """One way to run the model.
+
+    A token entry takes up to `max_rows` tokens. A static one (`max_rows` 0) has tensors for `inputs` and `outputs`.
+    `after_run`: it reads what a static entry leaves in the context. `facts`: what the manifest says besides.
+    """
 
     name: str
     max_rows: int
     regions: list[Region]
     buffers: list[Buffer]
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    after_run: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Plan:
-    """Entries over one arena and one weights file."""
+    """Entries over one arena and one weights file; without token entries `vocab` and `context` are 0."""
 
     entries: list[Entry]
     arena_bytes: int
     private_bytes: int
     vocab: int
     context: int
-    logits: Buffer
-    best: Buffer
+    logits: Buffer | None
+    best: Buffer | None
     caches: list[Buffer]
 
     def kernels(self) -> dict[str, Kernel]:

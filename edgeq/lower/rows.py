@@ -31,12 +31,21 @@ class PositionRows:
 def lower_qembedding(scope: Scope, node: fx.Node) -> None:
     """Rows of a packed matrix at the token ids."""
     a = attrs(node)
-    if not isinstance(scope.env[a["ids"]], Tokens):
-        raise UnsupportedError(f"{module(node)}: embeds something other than input_ids")
+    ids, rows = _ids(scope, a["ids"], node)
     fmt = WeightFormat.parse(a["weight"])
     n, k = (int(d) for d in a["w"].meta["val"].shape)
     weight = Weight(scope.table.matrix(a["w"], fmt, False))
-    scope.env[node] = scope.row_call(embed.embed(n, k, fmt, 1.0), (IDS, weight), node, k, scope.rows)
+    scope.env[node] = scope.row_call(embed.embed(n, k, fmt, 1.0), (ids, weight), node, k, rows)
+
+
+def _ids(scope: Scope, ids: fx.Node, node: fx.Node) -> tuple[Arg, int]:
+    """What is embedded, and how many: the tokens of a token entry, an integer tensor of a static one."""
+    value = scope.env[ids]
+    if isinstance(value, Tokens):
+        return IDS, scope.rows
+    if not isinstance(value, View) or value.dtype != "i32":
+        raise UnsupportedError(f"{module(node)}: embeds something other than input_ids")
+    return value, value.rows * value.width
 
 
 def lower_embedding(scope: Scope, node: fx.Node) -> None:
@@ -101,15 +110,15 @@ def _softcap(node: fx.Node) -> tuple[fx.Node, float] | None:
 
 def _unary(scope: Scope, x: fx.Node, node: fx.Node, name: str, value: float = 0.0) -> View:
     view = scope.view(x)
-    if view.buffer is scope.logits:
+    if scope.logits is not None and view.buffer is scope.logits:
         return _logits_in_place(scope, view, node, name, value)
     return scope.row_call(elementwise.unary(view.width, name, value), (view,), node, view.width, view.rows)
 
 
 def _logits_in_place(scope: Scope, view: View, node: fx.Node, name: str, value: float) -> View:
     """The logits are one long row: as rows of 16 they are shared out like the tiles of the head."""
-    tiles = scope.logits.row_bytes // 4 // TILE
-    split = Split("units", tiles, 1, share=scope.logits.name)
+    tiles = view.buffer.row_bytes // 4 // TILE
+    split = Split("units", tiles, 1, share=view.buffer.name)
     scope.call(elementwise.unary(TILE, name, value), (Literal(str(tiles)), view, view), split, node)
     return view
 
@@ -142,4 +151,5 @@ def lower_slice(scope: Scope, node: fx.Node) -> None:
     x = scope.view(a["self"])
     if a["dim"] not in (-1, len(node.meta["val"].shape) - 1):
         raise UnsupportedError(f"{module(node) or node.name}: slices an axis other than the last")
-    scope.env[node] = x.columns(int(a["start"] or 0), min(int(a["end"]), x.width))
+    end = x.width if a["end"] is None else min(int(a["end"]), x.width)
+    scope.env[node] = x.columns(int(a["start"] or 0), end)

@@ -11,7 +11,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
 from edgeq.kernels.kernel import Kernel
-from edgeq.lower.plan import ONE, PRIVATE, ROWS, Arg, Call, Literal, M, Offset, Split
+from edgeq.lower.plan import BLOCKS, ONE, PRIVATE, ROWS, Arg, Call, Literal, M, Offset, Split
 from edgeq.lower.regions import RegionBuilder
 from edgeq.lower.values import ROW_BLOCK, Buffer, View
 from edgeq.lower.weights import WeightTable, padded
@@ -21,12 +21,15 @@ ACCESS_READS, ACCESS_WRITES = ("in", "inout", "scratch"), ("out", "inout", "scra
 
 @dataclass
 class Scope:
-    """One entry being lowered: `rows` is its largest number of rows, `env` maps nodes to values (or deferred nodes)."""
+    """One entry being lowered; `env` maps nodes to values (or deferred nodes).
+
+    `rows`: the largest number of rows of a token entry, 0 in a static entry, whose tensors have rows of their own.
+    """
 
     rows: int
     context: int
     table: WeightTable
-    logits: Buffer
+    logits: Buffer | None
     builder: RegionBuilder = field(default_factory=RegionBuilder)
     env: dict[fx.Node, Any] = field(default_factory=dict)
     done: set[fx.Node] = field(default_factory=set)
@@ -55,10 +58,33 @@ class Scope:
         self.builder.add(Call(kernel, args, split, reads, writes), module(node))
 
     def row_call(self, kernel: Kernel, inputs: tuple[Arg, ...], node: fx.Node, width: int, rows: int) -> View:
-        """A row-wise kernel (m, inputs..., o): split by rows, or done by every thread for itself when there is one."""
-        out = self.tensor(kernel.name.split("_")[0], width, rows, private=rows == 1)
-        self.call(kernel, (count(rows), *inputs, out), PRIVATE if rows == 1 else ROWS, node)
+        """A row-wise kernel (m, inputs..., o): split by rows, or done by every thread for itself where there is one."""
+        out = self.tensor(kernel.name.split("_")[0], width, rows, private=self.repeated(rows))
+        self.call(kernel, (self.count(rows), *inputs, out), self.by_rows(rows), node)
         return out
+
+    @property
+    def static(self) -> bool:
+        """Whether every number of rows is known now."""
+        return not self.rows
+
+    def repeated(self, rows: int) -> bool:
+        """Whether work on this many rows is done by every thread for itself, in private memory."""
+        return rows == 1 and not self.static
+
+    def count(self, rows: int) -> Literal:
+        """The number of rows as a kernel argument."""
+        return Literal(str(rows)) if self.static else ONE if rows == 1 else M
+
+    def by_rows(self, rows: int) -> Split:
+        """How threads share rows."""
+        if self.static:
+            return Split("rows", share=f"rows{rows}", count=rows)
+        return PRIVATE if rows == 1 else ROWS
+
+    def by_blocks(self, rows: int) -> Split:
+        """How threads share blocks of 16 rows."""
+        return Split("blocks", share=f"rows{rows}", count=rows) if self.static else BLOCKS
 
     def view(self, node: fx.Node) -> View:
         """The view of an activation; raises UnsupportedError when the node is not one."""
@@ -71,8 +97,3 @@ class Scope:
 def _memory(arg: Arg) -> Buffer | None:
     """The buffer that an argument points into."""
     return arg.buffer if isinstance(arg, (View, Offset)) else arg if isinstance(arg, Buffer) else None
-
-
-def count(rows: int) -> Literal:
-    """The number of rows as a kernel argument."""
-    return ONE if rows == 1 else M

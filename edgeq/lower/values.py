@@ -28,9 +28,11 @@ class Buffer:
 
 @dataclass(frozen=True)
 class View:
-    """`width` float32 columns of a buffer from column `column`; `rows` is 1 or the entry's largest number of rows.
+    """`width` columns of a buffer from column `column`; `rows`: of a static entry's tensor (product of its outer axes), or 1
+    or the entry's largest number of rows where they are counted at run time.
 
-    `last` selects row m-1: the only valid row's position is known at run time.
+    `last` selects row m-1: the only valid row's position is known at run time. `stride` is the row stride in elements
+    where it differs from the buffer's (a reshape of a tensor without pad lanes). `dtype` is `f32` or `i32`.
     """
 
     buffer: Buffer
@@ -38,11 +40,13 @@ class View:
     rows: int
     column: int = 0
     last: bool = False
+    stride: int = 0
+    dtype: str = "f32"
 
     @property
     def ld(self) -> int:
-        """Row stride in floats."""
-        return self.buffer.row_bytes // 4
+        """Row stride in elements."""
+        return self.stride or self.buffer.row_bytes // 4
 
     def columns(self, start: int, stop: int) -> View:
         """Columns start..stop of this view."""

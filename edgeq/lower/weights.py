@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import fx
 
-from edgeq.errors import UnsupportedError
 from edgeq.frontend.weights import Weights, evaluate
 from edgeq.lower.node import expression
 from edgeq.quant.format import WeightFormat
@@ -43,7 +42,7 @@ class Tensor:
     @property
     def bytes(self) -> int:
         """Size in the file."""
-        return prod(self.shape) * {"U8": 1, "F32": 4}[self.dtype]
+        return prod(self.shape) * {"U8": 1, "F32": 4, "I32": 4}[self.dtype]
 
 
 def padded(n: int) -> int:
@@ -62,12 +61,10 @@ class WeightTable:
     def matrix(self, node: fx.Node, fmt: WeightFormat, interleave: bool) -> str:
         """Packed matrix [N, K] of a weight expression; `interleave` alternates tiles of its first and second half.
 
-        Raises UnsupportedError when K is not a multiple of 16.
+        K is padded with zero columns to a multiple of 16.
         """
         n, k = (int(d) for d in node.meta["val"].shape)
-        if k % TILE:
-            raise UnsupportedError(f"{expression(node)}: {k} input features; packed formats need a multiple of {TILE}")
-        shape = (padded(n) // TILE * fmt.tile_bytes(k),)
+        shape = (padded(n) // TILE * fmt.tile_bytes(padded(k)),)
         rows = _interleaved(node, self.weights) if interleave else _plain(node, self.weights)
         return self._add(node, str(fmt), f"{fmt}{'~' if interleave else ''}", "U8", shape, lambda: _pack(rows(), fmt))
 
@@ -82,9 +79,18 @@ class WeightTable:
         return self._add(node, "f32", "vector~" if interleave else "vector", "F32", (n,), chunks)
 
     def table(self, node: fx.Node) -> str:
-        """Float32 matrix kept row-major (position embeddings)."""
+        """Row-major tensor: float32, or int32 for integers and bools (position tables, constants of glue)."""
+        value = node.meta["val"]
+        shape = tuple(int(d) for d in value.shape) or (1,)
+        if value.dtype.is_floating_point:
+            return self._add(node, "f32", "table", "F32", shape, lambda: iter([_float(node, self.weights)]))
+        return self._add(node, "i32", "table", "I32", shape, lambda: iter([_integers(node, self.weights)]))
+
+    def rows(self, node: fx.Node) -> str:
+        """Float32 tensor whose rows are padded to multiples of 16 (what attention adds to its scores)."""
         shape = tuple(int(d) for d in node.meta["val"].shape)
-        return self._add(node, "f32", "table", "F32", shape, lambda: iter([_float(node, self.weights)]))
+        whole = (*shape[:-1], padded(shape[-1]))
+        return self._add(node, "f32", "rows", "F32", whole, lambda: iter([_pad_columns(_float(node, self.weights))]))
 
     def constant(self, name: str, values: np.ndarray) -> str:
         """Values computed by the compiler (rotary tables), equal values once."""
@@ -142,6 +148,16 @@ def _float(node: fx.Node, weights: Weights, rows: slice | None = None) -> np.nda
     return evaluate(node, weights, rows).detach().to(torch.float32).contiguous().numpy()
 
 
+def _integers(node: fx.Node, weights: Weights) -> np.ndarray:
+    return evaluate(node, weights).detach().to(torch.int32).contiguous().numpy()
+
+
+def _pad_columns(x: np.ndarray) -> np.ndarray:
+    """Zeros behind the last axis up to a multiple of 16."""
+    extra = padded(x.shape[-1]) - x.shape[-1]
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)]) if extra else x
+
+
 def _pad(x: np.ndarray) -> np.ndarray:
     """Zero rows up to whole tiles."""
     extra = padded(x.shape[0]) - x.shape[0]
@@ -176,5 +192,5 @@ def _interleaved(node: fx.Node, weights: Weights) -> Chunks:
 
 
 def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat) -> Iterator[np.ndarray]:
-    for w in chunks:
+    for w in map(_pad_columns, chunks):
         yield pack(*quantize(w, fmt), fmt).reshape(-1).view(np.uint8)

@@ -1,0 +1,71 @@
+"""Attention of static entries: over whole sequences, without a cache."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from edgeq.errors import UnsupportedError
+from edgeq.ir.graph import arguments as attrs
+from edgeq.ir.graph import hf_name as module
+from edgeq.ir.graph import is_weight
+from edgeq.kernels import attend as attend_kernels
+from edgeq.lower.node import shape, width
+from edgeq.lower.plan import NULL, Arg, Split, Weight
+from edgeq.lower.scope import Scope
+from edgeq.lower.values import View
+from edgeq.lower.weights import padded
+
+
+def lower_attention(scope: Scope, node: fx.Node) -> None:
+    """One call: a unit is a block of queries of one head of one example."""
+    a = attrs(node)
+    if a["sinks"] is not None:
+        raise UnsupportedError(f"{module(node) or node.name}: attention sinks")
+    q, k, v = (scope.view(a[x]) for x in "qkv")
+    (batch, rows), keys = shape(a["q"])[:2], shape(a["k"])[1]
+    dims = width(a["q"]) // a["heads"], width(a["v"]) // a["kv_heads"]
+    kind, extra = _bias(scope, node)
+    shapes = (batch, rows, keys, a["heads"], a["kv_heads"], *dims, q.ld, k.ld, v.ld)
+    kernel = attend_kernels.attend(
+        *shapes, float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind
+    )
+    pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
+    size = attend_kernels.scratch_bytes(rows, keys, *dims, kind)
+    scratch = scope.buffer("scores", size, 1, private=True)
+    out = scope.tensor("attend", a["heads"] * dims[1], batch * rows)
+    scope.call(kernel, (q, k, v, pad, *extra, scratch, out), Split("units", attend_kernels.units(batch, rows, a["heads"])), node)
+    scope.env[node] = out
+
+
+def _pad(scope: Scope, node: fx.Node) -> Arg:
+    """i32 `[B, L]`, nonzero where a key is real."""
+    if is_weight(node):
+        return Weight(scope.table.table(node))
+    view = scope.view(node)
+    if view.dtype != "i32" or view.ld != view.width:
+        raise UnsupportedError(f"{module(node) or node.name}: a padding mask that is no dense integer tensor")
+    return view
+
+
+def _bias(scope: Scope, node: fx.Node) -> tuple[str, tuple[Arg, Arg, Arg]]:
+    """What is added to scores: the kernel's word for it and its pointers (bias, row_bias, column_bias)."""
+    a = attrs(node)
+    if a["row_bias"] is not None:
+        sizes = [width(a[x]) for x in ("row_bias", "column_bias")]
+        return f"grid:{sizes[0]},{sizes[1]}", (NULL, *(_rows(scope, a[x]) for x in ("row_bias", "column_bias")))
+    if a["bias"] is None:
+        return "", (NULL, NULL, NULL)
+    batch, heads, rows, keys = (1,) * (4 - len(shape(a["bias"]))) + shape(a["bias"])
+    if (rows, keys) != (shape(a["q"])[1], shape(a["k"])[1]):
+        raise UnsupportedError(f"{module(node) or node.name}: a score bias {list(shape(a['bias']))} to be broadcast")
+    return f"full:{batch},{heads}", (_rows(scope, a["bias"]), NULL, NULL)
+
+
+def _rows(scope: Scope, node: fx.Node) -> Weight | View:
+    """A float tensor whose rows are padded to multiples of 16."""
+    if is_weight(node):
+        return Weight(scope.table.rows(node))
+    view = scope.view(node)
+    if view.ld != padded(view.width):
+        raise UnsupportedError(f"{module(node) or node.name}: a score bias whose rows lie {view.ld} apart")
+    return view
