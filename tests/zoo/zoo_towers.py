@@ -31,11 +31,14 @@ def ended(batch: int, length: int) -> dict[str, torch.Tensor]:
 
 
 def towers(masked: bool) -> Any:
+    """masked: whether padding is hidden (SigLIP reads its padding and pools there)."""
+
     def runs(eager: nn.Module, batch: int) -> list[Run]:
         found = []
-        for length in LENGTHS if masked else LENGTHS[-1:]:
+        for length in LENGTHS:
             inputs = ended(batch, length)
-            inputs = inputs if masked else {"input_ids": inputs["input_ids"]}
+            if not masked:
+                inputs["attention_mask"] = torch.ones_like(inputs["attention_mask"])
             found.append(run(entry_name("text", length, batch), inputs, outputs(eager, "text", inputs)))
         inputs = {"pixel_values": random(batch, 3, IMAGE, IMAGE)}
         return [*found, run(entry_name("image", batch=batch), inputs, outputs(eager, "image", inputs))]
@@ -60,9 +63,8 @@ RECIPES = {
         config("CLIPConfig", text_config=TEXT, vision_config=VISION, projection_dim=24), "CLIPModel", towers(True),
         MAIN, LENGTHS, files=preprocessor("CLIPImageProcessor", IMAGE, IMAGE),
     ),
-    # SigLIP pools the last token and takes no mask: its text is always padded to one length.
     "siglip": Recipe(
         config("SiglipConfig", text_config={**TEXT, "projection_size": 32}, vision_config=VISION), "SiglipModel",
-        towers(False), MAIN, LENGTHS[-1:], files=preprocessor("SiglipImageProcessor", IMAGE, IMAGE),
+        towers(False), MAIN, LENGTHS, files=preprocessor("SiglipImageProcessor", IMAGE, IMAGE),
     ),
 }  # fmt: skip

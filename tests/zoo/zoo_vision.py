@@ -26,10 +26,11 @@ def image_runs(height: int, width: int) -> Callable[[nn.Module, int], list[Run]]
 
 
 def preprocessor(kind: str, height: int, width: int) -> dict[str, Any]:
-    """A preprocessor_config.json that stretches photos to one size."""
+    """A preprocessor_config.json that stretches photos to one size and keeps all of it."""
     return {
         "preprocessor_config.json": {
             "image_processor_type": kind, "do_resize": True, "size": {"height": height, "width": width}, "resample": 2,
+            "do_center_crop": True, "crop_size": {"height": height, "width": width},
             "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5, 0.4, 0.3],
             "image_std": [0.5, 0.25, 0.2],
         }
