@@ -12,6 +12,7 @@
 #define SOON 8            /* steps until the next look at a choice that may be good */
 #define LOOK_SHARE 64     /* in the long run, looks at one choice cost at most 1/64 of the time */
 #define LONG_LEAD 32      /* steps; also the shortest long-run interval between looks */
+#define LONG_ROW_NS 50e6  /* a walk this long loses little to a barrier that waits, and a look at fewer threads much */
 #define NEW_SHARE 0.2     /* of the latest step in the leader's running mean */
 
 static void add_choice(edgeq_adapt *adapt, int threads)
@@ -37,7 +38,8 @@ int edgeq_adapt_pick(edgeq_adapt *adapt)
   adapt->step++;
   if (adapt->look == 0) {
     adapt->current = adapt->leader;
-    for (int i = 0; i < adapt->n && adapt->look == 0; i++)
+    int may_look = adapt->choice[adapt->leader].ns < LONG_ROW_NS;
+    for (int i = 0; may_look && i < adapt->n && adapt->look == 0; i++)
       if (i != adapt->leader && adapt->step >= adapt->choice[i].due) {
         adapt->current = i;
         adapt->look = LOOK_STEPS;

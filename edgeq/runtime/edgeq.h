@@ -1,10 +1,19 @@
 /* edgeq.h: the C API of a compiled model (model.so beside weights.safetensors).
  *
+ * A model has entries. Token entries take tokens one after another and give logits:
+ *
  *   edgeq_context *ctx;
  *   if (edgeq_open("build/smollm2", NULL, &ctx)) { puts(edgeq_error(ctx)); edgeq_close(ctx); return 1; }
  *   edgeq_feed(ctx, prompt, n);
  *   while (!edgeq_sample(ctx, NULL, &id) && id != eos && !edgeq_feed(ctx, &id, 1)) use(id);
  *   edgeq_close(ctx);
+ *
+ * Static entries map input tensors to output tensors, every shape fixed when the model was compiled:
+ *
+ *   edgeq_find_entry(ctx, "text_128", &entry);
+ *   edgeq_tensor_info(ctx, entry, EDGEQ_INPUT, 0, &ids);    then write ids.data
+ *   edgeq_run(ctx, entry);
+ *   edgeq_tensor_info(ctx, entry, EDGEQ_OUTPUT, 0, &out);   then read out.data
  *
  * Status: every function that can fail returns an edgeq_status; 0 is success. The numbers are the exit codes of the
  * `edgeq` command. After a failure edgeq_error(ctx) says what is wrong and what to do, and the context is as before.
@@ -24,7 +33,7 @@ extern "C" {
 #endif
 
 #define EDGEQ_API __attribute__((visibility("default")))
-#define EDGEQ_API_VERSION 1
+#define EDGEQ_API_VERSION 2
 
 typedef struct edgeq_context edgeq_context;
 
@@ -53,9 +62,9 @@ typedef struct {
 typedef struct {
   const char *model;   /* name for messages */
   const char *variant; /* "avx512vnni" */
-  int32_t vocab;       /* tokens; edgeq_logits has this many floats */
+  int32_t vocab;       /* tokens; edgeq_logits has this many floats. 0, as context and chunk: no token entries */
   int32_t context;     /* positions: most tokens that can be fed */
-  int32_t chunk;       /* rows of the largest entry: a longer prompt is fed in pieces of this size */
+  int32_t chunk;       /* rows of the largest token entry: a longer prompt is fed in pieces of this size */
   int32_t threads;
   int32_t last_threads; /* threads that the latest step used */
   int32_t entries;
@@ -126,11 +135,25 @@ EDGEQ_API const char *edgeq_error(const edgeq_context *ctx);
 EDGEQ_API int edgeq_info(const edgeq_context *ctx, edgeq_facts *out);
 EDGEQ_API int edgeq_entry_info(const edgeq_context *ctx, int32_t entry, edgeq_entry_facts *out);
 
+/* Number of the entry of that name in *entry; EDGEQ_USAGE, with the names that there are, when there is none. */
+EDGEQ_API int edgeq_find_entry(edgeq_context *ctx, const char *name, int32_t *entry);
+
+/* Type, shape and memory of tensor `index` of a static entry. Nothing is copied: `data` is where the entry reads or writes.
+ * A tensor that one entry writes and another reads under the same name, type and shape is one tensor, at one address. */
+EDGEQ_API int edgeq_tensor_info(edgeq_context *ctx, int32_t entry, edgeq_side side, int32_t index, edgeq_tensor *out);
+
+/* Runs a static entry on what its inputs hold (zeros at first). Inputs keep their values; outputs are valid until another
+ * entry runs or tokens are fed, shared tensors until they are written again; the logits of the last fed token are gone. Fed
+ * tokens stay: after encoding a new input for a decoder, edgeq_rewind(ctx, 0). EDGEQ_USAGE for a token entry, for a
+ * value outside an input's limit (then nothing has run), and where another static entry must run first. */
+EDGEQ_API int edgeq_run(edgeq_context *ctx, int32_t entry);
+
 /* Appends n >= 1 tokens at the current position: several through "prefill" in chunks, one through "decode".
- * EDGEQ_CONTEXT when they do not fit, EDGEQ_USAGE for a token outside 0..vocab-1; then nothing is fed. */
+ * EDGEQ_CONTEXT when they do not fit, EDGEQ_USAGE for a token outside 0..vocab-1, for a model without token entries, and
+ * for an encoder-decoder that has encoded nothing since it was opened; then nothing is fed. */
 EDGEQ_API int edgeq_feed(edgeq_context *ctx, const int32_t *ids, int32_t n);
 
-/* f32[vocab] of the last fed token; NULL before the first feed and after a rewind. */
+/* f32[vocab] of the last fed token; NULL before the first feed, after a rewind and after edgeq_run. */
 EDGEQ_API const float *edgeq_logits(edgeq_context *ctx);
 
 /* Draws the next token from the logits without feeding it. `sampling` NULL: greedy (the lowest id of equal logits). */
@@ -139,8 +162,8 @@ EDGEQ_API int edgeq_sample(edgeq_context *ctx, const edgeq_sampling *sampling, i
 /* Number of tokens fed; -1 for a context that is not open. */
 EDGEQ_API int32_t edgeq_position(const edgeq_context *ctx);
 
-/* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. Rewinding a long text to 0 gives the pages of
- * its cache back to the system. */
+/* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. Tensors of static entries stay. Without static
+ * entries, rewinding a long text to 0 gives the pages of its cache back to the system. */
 EDGEQ_API int edgeq_rewind(edgeq_context *ctx, int32_t position);
 
 /* Changes the number of threads; n and flags (EDGEQ_FIXED_THREADS) as in edgeq_options. */
@@ -150,11 +173,12 @@ EDGEQ_API int edgeq_set_threads(edgeq_context *ctx, int32_t n, uint32_t flags);
 EDGEQ_API int edgeq_profile(edgeq_context *ctx, int on);
 
 /* Times of an entry's regions since edgeq_profile(ctx, 1), summed over walks: `times` has `regions` items, `walks` and
- * `rows` (tokens) may be NULL. */
+ * `rows` (tokens; runs of a static entry) may be NULL. */
 EDGEQ_API int edgeq_profile_read(const edgeq_context *ctx, int32_t entry, edgeq_time *times, uint64_t *walks, uint64_t *rows);
 
 /* Runs one region as `threads` threads would, one after another on the caller: for checking a plan region by region.
- * ids, m and position as the entry's walk would get them; the context's position does not change. */
+ * ids, m and position as the entry's walk would get them (a static entry: NULL, 1, 0); the context's position does not
+ * change. */
 EDGEQ_API int edgeq_run_region(edgeq_context *ctx, int32_t entry, int32_t region, const int32_t *ids, int32_t m,
                                int32_t position, int32_t threads);
 

@@ -99,6 +99,16 @@ void edgeq_adapt_open(edgeq_adapt *adapt, int threads);
 int edgeq_adapt_pick(edgeq_adapt *adapt);
 void edgeq_adapt_learn(edgeq_adapt *adapt, double ns);
 
+/* ---- walk.c ---- */
+void edgeq_walk(edgeq_context *ctx, const edgeq_entry *entry, const int32_t *ids, int32_t m);
+
+/* ---- feed.c ---- */
+int edgeq_check_ids(edgeq_context *ctx, const int32_t *ids, int32_t n);
+
+/* ---- static.c ---- */
+int edgeq_check_inputs(edgeq_context *ctx, const edgeq_entry *entry);
+const char *edgeq_entry_names(const edgeq_context *ctx, int kind, char *out, size_t size); /* kind -1: all */
+
 /* ---- sample.c ---- */
 typedef struct {
   float weight;
@@ -118,6 +128,7 @@ struct edgeq_context {
   int32_t position, last_threads;
   int open, profiling, fixed_threads;
   int logits_ready; /* the arena holds the logits of the last fed token */
+  int static_ran;   /* a static entry has run since open */
   char error[512];
 };
 

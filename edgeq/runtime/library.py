@@ -11,10 +11,12 @@ from pathlib import Path
 
 from edgeq.errors import ArtifactError, ContextError, EdgeqError, TargetError, UsageError
 
-API_VERSION = 1
+API_VERSION = 2
 SKIP_HASH = 1
 FIXED_THREADS = 2
 WEIGHTS, ARENA, PRIVATE = 0, 1, 2
+INPUT, OUTPUT = 0, 1
+MAX_RANK = 6
 ERRORS: dict[int, type[EdgeqError]] = {2: UsageError, 6: ArtifactError, 7: TargetError, 8: ContextError}
 
 
@@ -38,7 +40,24 @@ class CFacts(ctypes.Structure):
 class CEntryFacts(ctypes.Structure):
     """`edgeq_entry_facts`."""
 
-    _fields_ = (("name", c_char_p), ("max_rows", c_int32), ("regions", c_int32))
+    _fields_ = (
+        ("name", c_char_p),
+        *((name, c_int32) for name in ("kind", "max_rows", "regions", "inputs", "outputs")),
+    )
+
+
+class CTensor(ctypes.Structure):
+    """`edgeq_tensor`."""
+
+    _fields_ = (
+        ("name", c_char_p),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("shape", c_int32 * MAX_RANK),
+        ("row_stride", c_int32),
+        ("limit", c_int32),
+        ("data", c_void_p),
+    )
 
 
 class CSampling(ctypes.Structure):
@@ -55,6 +74,9 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "error": (c_char_p, (c_void_p,)),
     "info": (c_int, (c_void_p, POINTER(CFacts))),
     "entry_info": (c_int, (c_void_p, c_int32, POINTER(CEntryFacts))),
+    "find_entry": (c_int, (c_void_p, c_char_p, POINTER(c_int32))),
+    "tensor_info": (c_int, (c_void_p, c_int32, c_int, c_int32, POINTER(CTensor))),
+    "run": (c_int, (c_void_p, c_int32)),
     "feed": (c_int, (c_void_p, _IDS, c_int32)),
     "logits": (POINTER(c_float), (c_void_p,)),
     "sample": (c_int, (c_void_p, POINTER(CSampling), _IDS)),
@@ -87,14 +109,18 @@ class Library:
         except OSError as error:
             raise TargetError(f"{path}: this machine cannot load it ({error}); compile with --target native") from None
         try:
-            for name, (result, arguments) in _SIGNATURES.items():
-                function = getattr(self._dll, f"edgeq_{name}")
-                function.restype, function.argtypes = result, arguments
-                setattr(self, name, function)
+            self._bind("version")
+            if (version := self.version()) != API_VERSION:
+                raise ArtifactError(f"{path}: C API {version}, edgeq speaks {API_VERSION}: compile the model again")
+            for name in _SIGNATURES:
+                self._bind(name)
         except AttributeError as error:
             raise ArtifactError(f"{path}: not a model of edgeq ({error})") from None
-        if (version := self.version()) != API_VERSION:
-            raise ArtifactError(f"{path}: C API {version}, this edgeq speaks {API_VERSION}: compile the model again")
+
+    def _bind(self, name: str) -> None:
+        function = getattr(self._dll, f"edgeq_{name}")
+        function.restype, function.argtypes = _SIGNATURES[name]
+        setattr(self, name, function)
 
     def __getattr__(self, name: str) -> ctypes._NamedFuncPointer:
         raise AttributeError(name)

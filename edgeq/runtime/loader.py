@@ -1,11 +1,10 @@
-"""An artifact's model in this process: tokens in, logits out, over the same C API that a C program uses."""
+"""An artifact's model in this process: tokens or tensors in, logits or tensors out, over the C API of edgeq.h."""
 
 from __future__ import annotations
 
 import ctypes
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,52 +15,14 @@ from edgeq.artifact.manifest import read
 from edgeq.artifact.verify import verify_files
 from edgeq.errors import EdgeqError, TargetError, UsageError
 from edgeq.runtime import library as c
+from edgeq.runtime.facts import Entry, Info, Profile
 from edgeq.runtime.sampling import Sampling
+from edgeq.runtime.tensors import Tensor, check_inputs, check_missing, from_c
 from edgeq.targets import native_name
 
 WEIGHTS_FILE = "weights.safetensors"
+KINDS = ("token", "static")  # edgeq_kind
 Tokens = Sequence[int] | np.ndarray
-
-
-@dataclass(frozen=True)
-class Info:
-    """What `edgeq_info` says. Sizes in bytes; `context`, `chunk` in tokens; `last_threads`: used by the latest step."""
-
-    model: str
-    variant: str
-    vocab: int
-    context: int
-    chunk: int
-    threads: int
-    last_threads: int
-    entries: int
-    weights_bytes: int
-    arena_bytes: int
-    private_bytes: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An entry of the plan: `decode` or `prefill`, rows a walk takes at most, regions."""
-
-    name: str
-    max_rows: int
-    regions: int
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Times of an entry's regions, summed over `walks` walks of `rows` tokens in all.
-
-    Attributes:
-        inside_ns: u64[regions], thread 0 computing.
-        total_ns: u64[regions], the same and waiting for the other threads.
-    """
-
-    walks: int
-    rows: int
-    inside_ns: np.ndarray
-    total_ns: np.ndarray
 
 
 class Session:
@@ -96,6 +57,7 @@ class Session:
         self._handle = ctypes.c_void_p()
         self._tokens: list[int] = []
         self._one = (ctypes.c_int32 * 1)()
+        self._written: set[tuple[str, int]] = set()  # keys of tensors that hold something
         if verify:
             check_artifact(Path(folder))
         self._c = c.Library(Path(folder) / "model.so")
@@ -133,7 +95,14 @@ class Session:
     def _entry(self, index: int) -> Entry:
         facts = c.CEntryFacts()
         self._check(self._c.entry_info(self._handle, index, facts))
-        return Entry(facts.name.decode(), facts.max_rows, facts.regions)
+        inputs = tuple(self._tensor(index, c.INPUT, i) for i in range(facts.inputs))
+        outputs = tuple(self._tensor(index, c.OUTPUT, i) for i in range(facts.outputs))
+        return Entry(facts.name.decode(), KINDS[facts.kind], facts.max_rows, facts.regions, inputs, outputs)
+
+    def _tensor(self, entry: int, side: int, index: int) -> Tensor:
+        tensor = c.CTensor()
+        self._check(self._c.tensor_info(self._handle, entry, side, index, tensor))
+        return from_c(tensor)
 
     def _entry_index(self, name: str) -> int:
         names = [entry.name for entry in self.entries]
@@ -221,6 +190,36 @@ class Session:
         self._check(self._c.sample(self._handle, options, token))
         return token.value
 
+    def run(self, name: str, /, *, copy: bool = True, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Run a static entry: copy `inputs` in, walk it, and return its outputs by name.
+
+        An input that is not given keeps its value: from an earlier run, or from the entry that computed it.
+
+        Args:
+            name: of the entry.
+            copy: False returns views of the session's memory: valid until another entry runs, a shared tensor until
+                it is written again, all until the session is closed.
+            inputs: arrays of exactly the entry's types and shapes.
+
+        Raises:
+            UsageError: no such static entry, an unknown or missing input, a wrong type or shape, a value outside its
+                limit; then nothing has run.
+        """
+        index = self._entry_index(name)
+        entry = self.entries[index]
+        if entry.kind != "static":
+            raise UsageError(f"{name} is a token entry: use feed")
+        self._check(0)
+        check_inputs(name, entry.inputs, inputs)
+        check_missing(entry, self.entries, inputs, self._written)
+        for tensor in entry.inputs:
+            if tensor.name in inputs:
+                np.copyto(tensor.view(), inputs[tensor.name])
+                self._written.add(tensor.key)
+        self._check(self._c.run(self._handle, index))
+        self._written.update(tensor.key for tensor in entry.outputs)
+        return {tensor.name: tensor.view().copy() if copy else tensor.view() for tensor in entry.outputs}
+
     def profile_start(self) -> None:
         """Forget all times and count from now on."""
         self._check(self._c.profile(self._handle, 1))
@@ -238,11 +237,15 @@ class Session:
         self._check(self._c.profile_read(self._handle, index, pointer, walks, rows))
         return Profile(walks.value, rows.value, times[:, 0].copy(), times[:, 1].copy())
 
-    def run_region(self, entry: str, region: int, tokens: Tokens, position: int, threads: int = 1) -> None:
-        """Run one region as `threads` threads would, one after another; `position` of the session does not change."""
+    def run_region(self, entry: str, region: int, tokens: Tokens = (), position: int = 0, threads: int = 1) -> None:
+        """Run one region as `threads` threads would, one after another; `position` of the session does not change.
+
+        A static entry takes no tokens and no position.
+        """
         ids = _int32(tokens)
         index = self._entry_index(entry)
-        status = self._c.run_region(self._handle, index, region, _pointer(ids), len(ids), position, threads)
+        rows = len(ids) or int(self.entries[index].kind == "static")
+        status = self._c.run_region(self._handle, index, region, _pointer(ids), rows, position, threads)
         self._check(status)
 
     def weights(self) -> np.ndarray:

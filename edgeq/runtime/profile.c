@@ -10,7 +10,7 @@ int edgeq_profile_open(edgeq_context *ctx)
   ctx->profile = calloc((size_t)plan->entries, sizeof *ctx->profile);
   if (!ctx->profile) return edgeq_fail(ctx, EDGEQ_FAILED, "out of memory");
   for (int32_t i = 0; i < plan->entries; i++) {
-    ctx->profile[i].times = calloc((size_t)plan->entry[i].regions, sizeof(edgeq_time));
+    ctx->profile[i].times = calloc((size_t)plan->entry[i].regions + 1, sizeof(edgeq_time)); /* none would give NULL */
     if (!ctx->profile[i].times) return edgeq_fail(ctx, EDGEQ_FAILED, "out of memory");
   }
   return EDGEQ_OK;

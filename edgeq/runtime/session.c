@@ -76,11 +76,11 @@ void edgeq_close(edgeq_context *ctx)
   free(ctx);
 }
 
-static int32_t largest_entry(const edgeq_plan *plan)
+static int32_t largest_token_entry(const edgeq_plan *plan)
 {
-  int32_t rows = 1;
+  int32_t rows = 0;
   for (int32_t i = 0; i < plan->entries; i++)
-    if (plan->entry[i].max_rows > rows) rows = plan->entry[i].max_rows;
+    if (plan->entry[i].kind == EDGEQ_TOKENS && plan->entry[i].max_rows > rows) rows = plan->entry[i].max_rows;
   return rows;
 }
 
@@ -90,7 +90,7 @@ int edgeq_info(const edgeq_context *ctx, edgeq_facts *out)
   const edgeq_plan *plan = ctx->plan;
   *out = (edgeq_facts){
     .model = plan->model, .variant = ctx->variant->name, .vocab = plan->vocab, .context = plan->context,
-    .chunk = largest_entry(plan), .threads = ctx->team.n, .last_threads = ctx->last_threads, .entries = plan->entries,
+    .chunk = largest_token_entry(plan), .threads = ctx->team.n, .last_threads = ctx->last_threads, .entries = plan->entries,
     .weights_bytes = plan->file_bytes, .arena_bytes = plan->arena_bytes, .private_bytes = plan->private_bytes,
   };
   return EDGEQ_OK;
@@ -100,7 +100,7 @@ int edgeq_entry_info(const edgeq_context *ctx, int32_t entry, edgeq_entry_facts 
 {
   if (!ctx || !ctx->open || !out || entry < 0 || entry >= ctx->plan->entries) return EDGEQ_USAGE;
   const edgeq_entry *e = &ctx->plan->entry[entry];
-  *out = (edgeq_entry_facts){e->name, e->max_rows, e->regions};
+  *out = (edgeq_entry_facts){e->name, e->kind, e->max_rows, e->regions, e->inputs, e->outputs};
   return EDGEQ_OK;
 }
 

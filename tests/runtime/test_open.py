@@ -92,6 +92,14 @@ def test_a_library_that_is_no_model(tmp_path: Path):
         Library(out)
 
 
+def test_a_library_of_another_api_version(tmp_path: Path):
+    (tmp_path / "old.c").write_text("int edgeq_version(void) { return 1; }")
+    out = tmp_path / "model.so"
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-shared", "-o", out, tmp_path / "old.c"], check=True)
+    with pytest.raises(ArtifactError, match=r"C API 1, edgeq speaks \d+: compile the model again"):
+        Library(out)
+
+
 def test_a_plan_of_another_abi(tmp_path: Path):
     toy = build(tmp_path / "abi", abi=7)
     with pytest.raises(ArtifactError, match="ABI 7"):

@@ -13,8 +13,8 @@ from toy_model import HERE, RUNTIME, Toy, sources
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Werror", "-Wno-unknown-pragmas"]
 
 
-def build_stress(cc: list[str], toy: Toy, out: Path, *flags: str) -> None:
-    command = [*cc, "-std=gnu11", f"-I{RUNTIME}", f"-I{toy.folder}", *sources(), str(HERE / "stress.c"), "-pthread"]
+def build_stress(cc: list[str], toy: Toy, plan: str, main: str, out: Path, *flags: str) -> None:
+    command = [*cc, "-std=gnu11", f"-I{RUNTIME}", f"-I{toy.folder}", *sources(plan), str(HERE / main), "-pthread"]
     done = subprocess.run([*command, *flags, "-o", str(out)], capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr or "unsupported" in done.stderr:
         pytest.skip(f"this compiler cannot: {done.stderr.strip().splitlines()[0]}")
@@ -22,11 +22,17 @@ def build_stress(cc: list[str], toy: Toy, out: Path, *flags: str) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+@pytest.mark.parametrize(
+    ("model", "plan", "main"),
+    [("toy", "toy.c", "stress.c"), ("encoder_decoder", "toy_static.c", "stress_static.c")],
+)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc with its sanitizers")
-def test_sanitizers_find_nothing(toy: Toy, tmp_path: Path, sanitizer: str):
-    program = tmp_path / "stress"
+def test_sanitizers_find_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, sanitizer: str, model: str, plan: str, main: str
+):
+    toy, program = request.getfixturevalue(model), tmp_path / "stress"
     flags = ["-g", "-O1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=undefined"]
-    build_stress(["gcc"], toy, program, *WARNINGS, *flags)
+    build_stress(["gcc"], toy, plan, main, program, *WARNINGS, *flags)
     done = subprocess.run([program, toy.folder], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -55,7 +55,8 @@ static void run(const edgeq_step *s, int r, int tid, int nt)
   }
 }
 
-static const edgeq_entry ENTRIES[] = {{"decode", 1, 3, run}, {"prefill", CHUNK, 3, run}};
+static const edgeq_entry ENTRIES[] = {{.name = "decode", .kind = EDGEQ_TOKENS, .max_rows = 1, .regions = 3, .run = run},
+                                      {.name = "prefill", .kind = EDGEQ_TOKENS, .max_rows = CHUNK, .regions = 3, .run = run}};
 static const int KERNELS[1];
 static const edgeq_variant VARIANTS[] = {{"future", "warp_drive", KERNELS}, {"plain", "", KERNELS}};
 

@@ -1,4 +1,4 @@
-"""Builds the toy model of toy.c with the compiler that edgeq uses, and says in numpy what it must answer."""
+"""Builds the toys (toy.c, toy_static.c) with the compiler that edgeq uses, and says in numpy what toy.c must answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def weights_file(embedding: np.ndarray) -> bytes:
     return struct.pack("<Q", len(header)) + header + data
 
 
-def config(weights: bytes, vocab: int, bias: float, abi: int, best: bool) -> str:
+def config(weights: bytes, vocab: int, bias: float, abi: int, best: bool, tokens: bool) -> str:
     """toy_config.h."""
     tensors = len(weights) - 8 - struct.unpack("<Q", weights[:8])[0]
     values = {
@@ -59,24 +59,35 @@ def config(weights: bytes, vocab: int, bias: float, abi: int, best: bool) -> str
         "BEST": 0 if best else "EDGEQ_NO_BEST",
         "VOCAB": vocab,
         "BIAS": bias,
+        "TOKENS": int(tokens),
     }
     return "".join(f"#define TOY_{k} {v}\n" for k, v in values.items())
 
 
-def sources() -> list[str]:
+def sources(plan: str = "toy.c") -> list[str]:
     """The C files of a model.so."""
-    return [str(HERE / "toy.c"), *(str(p) for p in sorted(RUNTIME.glob("*.c")))]
+    return [str(HERE / plan), *(str(p) for p in sorted(RUNTIME.glob("*.c")))]
 
 
-def build(folder: Path, *, seed: int = 0, vocab: int = 100, bias: float = 0, abi: int = 1, best: bool = True) -> Toy:
-    """Write weights.safetensors and model.so into `folder`."""
+def build(
+    folder: Path,
+    *,
+    seed: int = 0,
+    vocab: int = 100,
+    bias: float = 0,
+    abi: int = 2,
+    best: bool = True,
+    plan: str = "toy.c",
+    tokens: bool = True,
+) -> Toy:
+    """Write weights.safetensors and model.so into `folder`; without `tokens` toy_static.c has static entries alone."""
     folder.mkdir(parents=True, exist_ok=True)
     embedding = np.random.default_rng(seed).integers(-3, 4, (vocab, WIDTH)).astype(np.float32)
     weights = weights_file(embedding)
     (folder / "new").write_bytes(weights)
     (folder / "new").replace(folder / "weights.safetensors")  # a session may have mapped the old one
-    (folder / "toy_config.h").write_text(config(weights, vocab, bias, abi, best))
-    compile_with([sys.executable, "-m", "ziglang", "cc"], folder, folder / "new.so")
+    (folder / "toy_config.h").write_text(config(weights, vocab, bias, abi, best, tokens))
+    compile_with([sys.executable, "-m", "ziglang", "cc"], folder, folder / "new.so", plan=plan)
     (folder / "new.so").replace(folder / "model.so")
     write_manifest(folder)
     return Toy(folder, embedding, bias)
@@ -89,8 +100,8 @@ def write_manifest(folder: Path, target: str | None = None) -> None:
     write(Manifest("0", "toy", target or native_name(), "fp32", files, []), folder)
 
 
-def compile_with(cc: list[str], folder: Path, out: Path, *flags: str) -> None:
+def compile_with(cc: list[str], folder: Path, out: Path, *flags: str, plan: str = "toy.c") -> None:
     """Compile toy and runtime with a C compiler; `folder` holds toy_config.h."""
-    command = [*cc, *FLAGS, f"-I{RUNTIME}", f"-I{folder}", *sources(), "-o", str(out), *flags]
+    command = [*cc, *FLAGS, f"-I{RUNTIME}", f"-I{folder}", *sources(plan), "-o", str(out), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
