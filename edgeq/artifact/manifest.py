@@ -14,7 +14,7 @@ from edgeq.artifact.space import cannot_write
 from edgeq.artifact.storage import Component, StoredTensor, components
 from edgeq.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 AGAIN = "compile it again or copy the folder again"
 
 
@@ -28,9 +28,12 @@ class Manifest:
         tensors: what the weights file holds, in file order.
         source: where the model came from: `architecture`, `revision`, `license`, ... as known.
         passes: the recipe, in order, each with its options.
-        entries: `name`, `max_rows`, `regions`, ... of every entry of the plan.
+        entries: of every entry of the plan `name`, `kind` ("token", "static"), `base` (its name without length and
+            batch), `batch`, `length`, `max_rows`, `inputs` and `outputs` (lists of `name`, `dtype` "f32" or "i32",
+            `shape`, `row_stride` in elements), and `regions` in the plan's order.
         kernels: `name`, `unit`, `weight_bytes`, `ops` of every kernel. variants: `name`, `needs` of every ISA variant.
         memory: bytes by use: `weights`, `arena`, `private_per_thread`, `kv_cache`, ...; with `context` and `chunk`.
+        task: what stands between a user's text, photo or sound and the entries' tensors: `kind` and its facts.
         declined: sites that a pass left alone: `pass`, `module`, `reason`.
         extra: sections of commands that ran later: latency, quality.
     """
@@ -47,6 +50,7 @@ class Manifest:
     kernels: list[dict[str, Any]] = field(default_factory=list)
     variants: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
     declined: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -75,7 +79,7 @@ def write(manifest: Manifest, folder: Path) -> None:
 def read(folder: Path) -> Manifest:
     """Read edgeq.json and check that it is whole; the other files are `verify.verify_files`'s.
 
-    Raises ArtifactError: not an artifact, damaged, of a newer schema.
+    Raises ArtifactError: not an artifact, damaged, of an older or newer schema.
     """
     path = folder / MANIFEST
     body = _parse(path)
@@ -105,7 +109,11 @@ def _check_schema(path: Path, schema: Any) -> None:
         raise ArtifactError(f"{path}: no schema version; {AGAIN}")
     if schema > SCHEMA_VERSION:
         raise ArtifactError(
-            f"{path}: written by a newer edgeq (schema {schema}, this one reads up to {SCHEMA_VERSION}); upgrade edgeq"
+            f"{path}: written by a newer edgeq (schema {schema}, this one reads {SCHEMA_VERSION}); upgrade edgeq"
+        )
+    if schema < SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path}: written by an older edgeq (schema {schema}, this one reads {SCHEMA_VERSION}); compile it again"
         )
 
 

@@ -19,6 +19,11 @@ TENSORS = [
     StoredTensor("rope#1", (), "f32", (16, 16), 4480, 1024, 0),
 ]
 
+IDS = {"name": "input_ids", "dtype": "i32", "shape": [8, 128], "row_stride": 128}
+HIDDEN = {"name": "last_hidden_state", "dtype": "f32", "shape": [8, 128, 100], "row_stride": 112}
+ENTRY = {"name": "text_128x8", "kind": "static", "base": "text", "batch": 8, "length": 128, "max_rows": 1}
+ENTRY |= {"inputs": [IDS], "outputs": [HIDDEN], "regions": []}
+
 
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
@@ -32,7 +37,8 @@ def artifact(tmp_path: Path) -> Path:
 def manifest(folder: Path) -> Manifest:
     return Manifest(
         edgeq="0.1.0", model="tiny", target="x86-64", bits="w4a8", files=hash_folder(folder), tensors=TENSORS,
-        passes=["merge-qkv"], entries=[{"name": "decode", "max_rows": 1}], memory={"arena": 4096, "context": 64},
+        passes=["merge-qkv"], entries=[ENTRY], memory={"arena": 4096, "context": 64},
+        task={"kind": "embed", "pooling": "mean"},
     )  # fmt: skip
 
 
@@ -103,7 +109,14 @@ def test_a_newer_schema_says_upgrade(artifact: Path) -> None:
         read(artifact)
 
 
-DAMAGED = ["", "{", "[]", "null", "{}", '{"schema_version": "1"}', '{"schema_version": 1}', "\x00"]
+DAMAGED = ["", "{", "[]", "null", "{}", '{"schema_version": "1"}', '{"schema_version": 2}', "\x00"]
+
+
+def test_an_older_schema_says_compile_again(artifact: Path) -> None:
+    body = json.loads((artifact / MANIFEST).read_text())
+    (artifact / MANIFEST).write_text(json.dumps(body | {"schema_version": SCHEMA_VERSION - 1}))
+    with pytest.raises(ArtifactError, match=f"older edgeq .schema {SCHEMA_VERSION - 1}, .* compile it again"):
+        read(artifact)
 
 
 @pytest.mark.parametrize("text", DAMAGED)
