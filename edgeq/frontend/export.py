@@ -48,19 +48,18 @@ def export_model(model: nn.Module, implementation: str, *, fixed: bool = False) 
     length = Dim("s", min=2, max=MAX_LENGTH)
     dims: dict[str, Any] = {name: {} if fixed else {1: length} for name in inputs}
     try:
-        with torch.no_grad(), tracing(implementation), _quiet():
-            program = export(
-                model, (), {**inputs, "use_cache": False}, dynamic_shapes={**dims, "use_cache": None}, strict=False
+        with torch.no_grad(), tracing(implementation), quiet():
+            shapes = {**dims, "use_cache": None}
+            program = functional(
+                export(model, (), {**inputs, "use_cache": False}, dynamic_shapes=shapes, strict=False)
             )
-            if _writes_in_place(program):
-                program = program.run_decompositions({})  # decomposes nothing: it only makes the graph functional
     except Exception as error:  # torch.export raises many types
-        raise TraceError(_blame(error, model)) from error
+        raise TraceError(blame(error, model)) from error
     return _flatten(program, model)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """torch prints graphs and warnings when a trace fails; what matters of it is in our own message."""
     logger = logging.getLogger("torch")
     level = logger.level
@@ -73,7 +72,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _blame(error: Exception, model: nn.Module) -> str:
+def blame(error: Exception, model: nn.Module) -> str:
     """`model.layers.0.mixer: why`, from the modules on the traceback."""
     names = {id(module): name for name, module in model.named_modules()}
     where, trace = "", error.__traceback__
@@ -84,17 +83,24 @@ def _blame(error: Exception, model: nn.Module) -> str:
     return f"{where or 'the model'}: {type(error).__name__}: {reason}"
 
 
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without writes in place."""
+    # decomposes nothing: it only makes the graph functional
+    return program.run_decompositions({}) if _writes_in_place(program) else program
+
+
 def _writes_in_place(program: ExportedProgram) -> bool:
     for node in program.graph.nodes:
         schema = getattr(node.target, "_schema", None)
-        if node.op == "call_function" and schema is not None and schema.is_mutable and not _drops_out(node):
+        if node.op == "call_function" and schema is not None and schema.is_mutable and not _harmless(node):
             return True
     return False
 
 
-def _drops_out(node: fx.Node) -> bool:
-    """In-place forms that clean-up drops anyway: they do nothing at inference."""
-    return node.target._schema.name in ("aten::dropout_", "aten::detach_")
+def _harmless(node: fx.Node) -> bool:
+    """In-place forms that write nothing at inference."""
+    name = node.target._schema.name
+    return name in ("aten::dropout_", "aten::detach_") or (name == "aten::batch_norm" and node.args[5] is False)
 
 
 def _flatten(program: ExportedProgram, model: nn.Module) -> fx.GraphModule:
@@ -112,9 +118,9 @@ def _flatten(program: ExportedProgram, model: nn.Module) -> fx.GraphModule:
         elif node.op != "get_attr" and (node.op != "placeholder" or node.users):
             for weight in node.all_input_nodes:
                 if weight.op == "get_attr":
-                    made[weight] = _weight(graph, weight, canonical, weights)
-            made[node] = _copy(graph, node, made)
-    return _with_weights(graph, gm)
+                    made[weight] = weight_node(graph, weight, canonical, weights)
+            made[node] = copy_node(graph, node, made)
+    return with_weights(graph, gm)
 
 
 def _logits(output: fx.Node) -> fx.Node:
@@ -122,15 +128,19 @@ def _logits(output: fx.Node) -> fx.Node:
     return leaves[0]
 
 
-def _copy(graph: fx.Graph, node: fx.Node, made: dict[fx.Node, fx.Node]) -> fx.Node:
+def copy_node(graph: fx.Graph, node: fx.Node, made: dict[fx.Node, fx.Node], prefix: str = "") -> fx.Node:
+    """A traced node in the flat graph; `prefix` is cut from its module's name."""
     new = graph.node_copy(node, lambda n: made[n])
-    new.meta = {"val": node.meta.get("val"), "hf": module_name(node)}
+    new.meta = {"val": node.meta.get("val"), "hf": f"{module_name(node)}.".removeprefix(prefix).rstrip(".")}
     return new
 
 
-def _weight(graph: fx.Graph, node: fx.Node, canonical: dict[str, str], weights: dict[str, fx.Node]) -> fx.Node:
-    """A get_attr where the weight is first used, under its canonical name."""
-    target = canonical.get(str(node.target), str(node.target))
+def weight_node(
+    graph: fx.Graph, node: fx.Node, canonical: dict[str, str], weights: dict[str, fx.Node], prefix: str = ""
+) -> fx.Node:
+    """A get_attr where the weight is first used, under its canonical name, which lacks `prefix`."""
+    target = str(node.target).removeprefix(prefix)
+    target = canonical.get(target, target)
     if target not in weights:
         weights[target] = graph.create_node("get_attr", target, (), {}, name=target.replace(".", "_"))
         weights[target].meta = {"val": node.meta.get("val"), "hf": ""}
@@ -163,15 +173,26 @@ def set_tensor(root: nn.Module, path: str, tensor: torch.Tensor) -> None:
     root.register_buffer(name, tensor)
 
 
-def _with_weights(graph: fx.Graph, gm: fx.GraphModule) -> fx.GraphModule:
-    """A GraphModule holding meta tensors for weights and the real values of computed buffers."""
+def with_weights(graph: fx.Graph, gm: fx.GraphModule, prefix: str = "") -> fx.GraphModule:
+    """A GraphModule holding meta tensors for weights and the real values of computed buffers.
+
+    gm: where the values are, under names that may begin with `prefix`.
+    """
     root = nn.Module()
     mode = next(v.fake_mode for n in graph.nodes if hasattr(v := n.meta.get("val"), "fake_mode"))
     for node in graph.nodes:
         if node.op == "get_attr":
-            tensor = attribute(gm, node.target).detach()
+            tensor = _held(gm, node.target, prefix).detach()
             fake = isinstance(tensor, torch._subclasses.FakeTensor)
             set_tensor(root, node.target, torch.empty_like(tensor, device="meta") if fake else tensor)
             if node.meta.get("val") is None:
                 node.meta["val"] = tensor if fake else mode.from_tensor(tensor, static_shapes=True)
     return fx.GraphModule(root, graph)
+
+
+def _held(gm: fx.GraphModule, target: str, prefix: str) -> Any:
+    """Export may leave constants that it made itself outside the model."""
+    try:
+        return attribute(gm, prefix + target)
+    except AttributeError:
+        return attribute(gm, target)

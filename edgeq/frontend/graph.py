@@ -12,6 +12,7 @@ from edgeq.frontend import raising_attention as attention
 from edgeq.frontend import raising_linear as linear
 from edgeq.frontend import raising_norm as norm
 from edgeq.frontend.canonical import clean
+from edgeq.frontend.classes import causal_lm_class
 from edgeq.frontend.export import TraceError, export_model
 from edgeq.frontend.hooks import IMPLEMENTATIONS
 from edgeq.frontend.raising_pairs import drop_shared_order
@@ -56,6 +57,7 @@ def raised_graph(config: Any) -> fx.GraphModule:
     transformers' attention interface is tried first; models outside it are traced with raw sdpa, then with attention
     written out. The message lists what the first attempt that could be traced leaves outside the dialect.
     """
+    causal_lm_class(config)
     problems: list[str] = []
     for implementation in IMPLEMENTATIONS:
         try:
@@ -82,7 +84,7 @@ def _at_fixed_length(config: Any, problems: list[str]) -> list[str]:
     except (TraceError, ModelError):
         return problems
     raise_graph(gm)
-    return problems + [f"{op}: {modules}" for op, modules in by_module(gm).items()]
+    return problems + [f"{op}: {modules}" for op, modules in by_module(gm, static=False).items()]
 
 
 def _message(config: Any, problems: list[str]) -> str:

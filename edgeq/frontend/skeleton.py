@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from edgeq.errors import ModelError, UnsupportedError
+from edgeq.frontend.classes import model_class
 
 
 class _EmptyOnMeta(torch.overrides.TorchFunctionMode):
@@ -41,34 +42,18 @@ def _meta_parameters() -> Iterator[None]:
         nn.Parameter.__new__ = original  # type: ignore[method-assign]
 
 
-def causal_lm_class(config: Any) -> type[nn.Module]:
-    """The decoder-only class of a config.
-
-    Raises:
-        UnsupportedError: the model type has no causal language model in transformers.
-    """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedError(f"{config.model_type} is an encoder-decoder; edgeq compiles decoder-only models")
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UnsupportedError(f"model type {config.model_type!r} has no causal language model in transformers")
-    found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    return found[0] if isinstance(found, tuple) else found
-
-
 def build_skeleton(config: Any, implementation: str = "eager") -> nn.Module:
     """The model of `config` (left as it is) in float32 evaluation mode, parameters on the meta device, tied ones one.
 
     implementation: of attention, a name in transformers' attention interface.
 
     Raises:
-        UnsupportedError: no decoder-only language model, or one already quantized.
+        UnsupportedError: a class that transformers does not have, or a checkpoint already quantized.
         ModelError: transformers cannot build the model that config.json describes.
     """
     if getattr(config, "quantization_config", None):
         raise UnsupportedError("config.json says the checkpoint is already quantized; give edgeq the original model")
-    cls = causal_lm_class(config)
+    cls = model_class(config)
     config = copy.deepcopy(config)
     # Never in the checkpoint's bfloat16: casts around rope and norms would hide their structure.
     config.dtype = torch.float32
@@ -81,25 +66,43 @@ def build_skeleton(config: Any, implementation: str = "eager") -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Every tensor that a checkpoint of `model` holds, tied ones under each name.
+
+    Parameters, and buffers such as the running statistics of batch norm; neither computed buffers (position ids,
+    inverse frequencies) nor counters.
+    """
+    found = dict(model.named_parameters(remove_duplicate=False))
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set and buffer.is_floating_point():
+                found[f"{path}.{name}".lstrip(".")] = buffer  # type: ignore[assignment]
+    return found  # type: ignore[return-value]
+
+
 def fake_parameters(model: nn.Module) -> FakeTensorMode:
-    """Replace meta parameters (in place) by fake CPU tensors of the returned mode, keeping shared ones shared."""
+    """Replace what checkpoints hold (in place) by fake CPU tensors of the returned mode, keeping shared ones shared."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
-    made: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # the old one is kept: its id must not be reused
+    stored = {id(tensor) for tensor in stored_tensors(model).values()}
+    made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # the old one is kept: its id must not be reused
     for module in model.modules():
-        for name, old in module._parameters.items():
-            if old is None:
-                continue
-            if id(old) not in made:
-                with mode:
-                    made[id(old)] = (nn.Parameter(torch.empty(old.shape, dtype=old.dtype), requires_grad=False), old)
-            module._parameters[name] = made[id(old)][0]
+        for tensors in (module._parameters, module._buffers):
+            for name, old in tensors.items():
+                if old is None or id(old) not in stored:
+                    continue
+                if id(old) not in made:
+                    made[id(old)] = (_fake(old, mode), old)
+                tensors[name] = made[id(old)][0]  # type: ignore[assignment]
     return mode
 
 
+def _fake(old: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    with mode:
+        new = torch.empty(old.shape, dtype=old.dtype)
+        return nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new
+
+
 def canonical_names(model: nn.Module) -> dict[str, str]:
-    """Every parameter name -> the first name of the same (tied) parameter."""
+    """Every stored tensor's name -> the first name of the same (tied) tensor."""
     first: dict[int, str] = {}
-    names = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names[name] = first.setdefault(id(parameter), name)
-    return names
+    return {name: first.setdefault(id(tensor), name) for name, tensor in stored_tensors(model).items()}

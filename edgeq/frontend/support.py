@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import fx
 
 from edgeq.errors import VerifyError
-from edgeq.ir.graph import calls
+from edgeq.ir.graph import calls, op, site
 from edgeq.ir.verify import unsupported, verify
 
 MASKED = "attention with a mask that is no window over positions"
 RENAMED = {"edgeq_trace.attention": MASKED, "<built-in function getitem>": "getitem"}
 REPORTED_WITH_ANOTHER = {"edgeq_trace.mask"}
 
+MASK_FORMS = {f"aten.{n}" for n in ("expand", "to", "_to_copy", "unsqueeze", "where", "add", "slice", "alias")}
+ATTENTION = {"edgeq_trace.attention", "aten.scaled_dot_product_attention", "aten.softmax", "aten._softmax"}
+
 
 def offending(gm: fx.GraphModule) -> list[str]:
     """One line for each distinct thing outside the dialect: what it is, and the modules that hold it."""
-    lines = [f"{op}: {modules}" for op, modules in by_module(gm).items()]
+    lines = [f"{name}: {modules}" for name, modules in by_module(gm).items()]
     return lines or _broken_rules(gm)
 
 
-def by_module(gm: fx.GraphModule) -> dict[str, str]:
-    """Op outside the dialect -> the Hugging Face modules that hold it."""
+def offending_static(gm: fx.GraphModule) -> list[str]:
+    """`offending` of a static graph, which may do without attention."""
+    lines = [f"{name}: {modules}" for name, modules in by_module(gm).items()]
+    return lines or _violations(gm)
+
+
+def stray_masks(gm: fx.GraphModule) -> str:
+    """The modules in which a traced mask reaches anything but attention, "" if there are none."""
+    return _listed([site(user) for mask in calls(gm, "edgeq_trace.mask") for user in _readers(mask)])
+
+
+def _readers(mask: fx.Node) -> Iterator[fx.Node]:
+    """What reads a mask, past views of it and its additive form, that is no attention."""
+    for user in mask.users:
+        if op(user) in MASK_FORMS:
+            yield from _readers(user)
+        elif op(user) not in ATTENTION:
+            yield user
+
+
+def by_module(gm: fx.GraphModule, static: bool | None = None) -> dict[str, str]:
+    """Op outside the dialect (of static graphs, if `static`) -> the Hugging Face modules that hold it."""
     modules: dict[str, list[str]] = {}
-    for op, module in unsupported(gm):
-        if op not in REPORTED_WITH_ANOTHER:
-            modules.setdefault(RENAMED.get(op, op), []).append(module)
+    for name, module in unsupported(gm, static):
+        if name not in REPORTED_WITH_ANOTHER:
+            modules.setdefault(RENAMED.get(name, name), []).append(module)
     return {op: _listed(found) for op, found in modules.items()}
 
 
@@ -38,6 +63,10 @@ def _broken_rules(gm: fx.GraphModule) -> list[str]:
     """Known ops used in a way that the dialect does not allow."""
     if not calls(gm, "edgeq.attention"):
         return ["no attention was found: edgeq compiles transformer decoders"]
+    return _violations(gm)
+
+
+def _violations(gm: fx.GraphModule) -> list[str]:
     try:
         verify(gm)
     except VerifyError as error:

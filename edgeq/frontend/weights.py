@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgeq.errors import ModelError
 from edgeq.frontend.expression import evaluate
+from edgeq.frontend.skeleton import stored_tensors
 
 __all__ = ["NamedWeights", "Weights", "evaluate"]
 
@@ -68,13 +69,13 @@ class NamedWeights:
 
 
 def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
-    """Find every parameter of `model` in the checkpoint, filling `weights.aliases`; all faults in one message.
+    """Find every tensor of `model` in the checkpoint, filling `weights.aliases`; all faults in one message.
 
     Raises:
         ModelError: tensors that are missing or have another shape than the model's.
     """
     groups: dict[int, list[str]] = {}
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    parameters = stored_tensors(model)
     for name, parameter in parameters.items():
         groups.setdefault(id(parameter), []).append(name)
     prefix, renamed = getattr(model, "base_model_prefix", ""), _renamed(weights, model)

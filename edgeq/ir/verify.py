@@ -44,9 +44,12 @@ TABLE: dict[str, rules.Rule] = {
 }
 
 
-def unsupported(gm: fx.GraphModule) -> list[tuple[str, str]]:
-    """(op, Hugging Face module) of every call outside the dialect, in graph order."""
-    glue = _glue(gm)
+def unsupported(gm: fx.GraphModule, static: bool | None = None) -> list[tuple[str, str]]:
+    """(op, Hugging Face module) of every call outside the dialect, in graph order.
+
+    static: whether the ops of static graphs count as of the dialect; None: if the graph is one.
+    """
+    glue = _glue(gm) if static is None else GLUE_OPS if static else frozenset()
     return [(op(node) or str(node.target), site(node)) for node in gm.graph.nodes if not _known(node, glue)]
 
 
