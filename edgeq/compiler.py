@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from edgeq.passes.pass_ import Context, Report
 from edgeq.passes.pipeline import parse_pipeline
 from edgeq.quant.bits import Bits
 from edgeq.targets import Target
-from edgeq.tasks.describe import task_of
 
 Progress = Callable[[str, int, int], None]
 POSITIONS = 16  # the caches hold whole vectors of positions
@@ -44,7 +43,7 @@ class Options:
     chunk: int
     revision: str | None = None
     calibration: str = ""
-    shapes: Shapes = Shapes()
+    shapes: Shapes = field(default_factory=Shapes)
 
 
 def compile_into(folder: Path, options: Options, progress: Progress) -> None:
@@ -79,11 +78,17 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
         memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
-        task=task_of(source.config, source.assets, entries, source.weights.read),
+        task=_task(source, entries),
         extra={"calibration": {"text": options.calibration or OWN, "tokens": len(tokens)}},
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
     manifests.write(manifest, folder)
+
+
+def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:
+    from edgeq.tasks.describe import task_of
+
+    return task_of(source.config, source.assets, entries, source.weights.read)
 
 
 def resolved_context(wanted: int, config: Any) -> int:
@@ -96,8 +101,10 @@ def resolved_context(wanted: int, config: Any) -> int:
 
 
 def pipeline(bits: Bits, context: int, calibrated: bool) -> str:
-    """The passes of a plain compile of a token entry, as `edgeq opt -p` takes them; int8 activations are smoothed when they
-    can be."""
+    """The passes of a plain compile of a token entry, as `edgeq opt -p` takes them.
+
+    int8 activations are smoothed when they can be.
+    """
     smooth = "smooth," if bits.act == "a8" and calibrated else ""
     return f"{smooth}add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
 

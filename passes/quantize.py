@@ -20,8 +20,8 @@ from edgeq.quant.format import WeightFormat
 class Quantize(Pass):
     """`linear` -> `qlinear`, `embedding` of token ids -> `qembedding`; a choice of formats, no values are read.
 
-    Other embeddings (positions, token types) stay in float. In `fp32` and `fp16` linears become `qlinear` with weight `f32`
-    or `f16` and activations `a16`, so that lowering treats all alike.
+    Other embeddings (positions, token types) stay in float. In `fp32` and `fp16` linears become `qlinear` with weight
+    `f32` or `f16` and activations `a16`, so that lowering treats all alike.
 
     A language model's output head has a format of its own; in a static graph every linear that computes an output has
     it, and widths that are no multiple of 16 are stored with zero columns.

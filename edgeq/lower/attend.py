@@ -33,7 +33,8 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     size = attend_kernels.scratch_bytes(rows, keys, *dims, kind)
     scratch = scope.buffer("scores", size, 1, private=True)
     out = scope.tensor("attend", a["heads"] * dims[1], batch * rows)
-    scope.call(kernel, (q, k, v, pad, *extra, scratch, out), Split("units", attend_kernels.units(batch, rows, a["heads"])), node)
+    split = Split("units", attend_kernels.units(batch, rows, a["heads"]))
+    scope.call(kernel, (q, k, v, pad, *extra, scratch, out), split, node)
     scope.env[node] = out
 
 

@@ -47,8 +47,8 @@ def lower_entries(
 def _place(entries: list[Entry], shared: Shared) -> Plan:
     """State lives for ever; then the entries' buffers, over each other since entries never run together."""
     lasting = [b for e in entries for b in e.buffers if b.pinned]
-    state = [*([shared.logits] if shared.logits else []), *shared.caches.values(), *shared.state.values(), *_once(lasting)]
-    start = stack(state, 0)
+    logits = [shared.logits] if shared.logits else []
+    start = stack([*logits, *shared.caches.values(), *shared.state.values(), *_once(lasting)], 0)
     private = stack([shared.best] if shared.best else [], 0)
     arena = max(place([b for b in e.buffers if not b.private and not b.pinned], start) for e in entries)
     own = max(place([b for b in e.buffers if b.private], private) for e in entries)

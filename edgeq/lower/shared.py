@@ -11,8 +11,8 @@ TensorKey = tuple[str, tuple[int, ...], str]  # name, shape, dtype
 class Shared:
     """Memory that lives as long as the context, and the weights file.
 
-    `logits` and `best` exist once a token entry is lowered; `caches` hold keys and values by name, `state` small values that
-    one entry leaves to another; `tensors` are inputs and outputs of static entries: one for each name, shape and type.
+    `logits` and `best` exist once a token entry is lowered; `caches` hold keys and values by name, `state` small values
+    that one entry leaves to another; `tensors` are inputs and outputs of static entries: one a name, shape and type.
     """
 
     def __init__(self, context: int, table: WeightTable) -> None:

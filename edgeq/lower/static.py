@@ -13,8 +13,6 @@ from edgeq.ir.graph import arguments, is_weight, op, output
 from edgeq.ir.graph import hf_name as module
 from edgeq.lower import attend, im2col, linear, norm, rows
 from edgeq.lower.claims import claim
-from edgeq.lower.glue.cluster import Cluster, clusters
-from edgeq.lower.glue_calls import lower_cluster
 from edgeq.lower.node import only_user, shape
 from edgeq.lower.plan import Entry, Tensor
 from edgeq.lower.scope import Scope
@@ -24,6 +22,7 @@ from edgeq.lower.weights import padded
 
 if TYPE_CHECKING:
     from edgeq.frontend.entries import EntryGraph
+    from edgeq.lower.glue.cluster import Cluster
 
 HANDLERS: dict[str, Callable[[Scope, fx.Node], None]] = {
     "edgeq.qlinear": linear.lower_linear,
@@ -58,6 +57,8 @@ class _Walk:
     """Makes values in graph order, what they need first; each cluster of glue when one of its values is needed."""
 
     def __init__(self, scope: Scope, graph: fx.Graph) -> None:
+        from edgeq.lower.glue.cluster import clusters
+
         self.scope, self.graph = scope, graph
         self.ours = claim(graph)
         found = clusters(graph, lambda n: n.op == "call_function" and n not in self.ours and not is_weight(n))
@@ -77,6 +78,8 @@ class _Walk:
         if node in self.scope.env or node in self.scope.done:
             return  # a kernel that made one of the sources made this too
         if cluster:
+            from edgeq.lower.glue_calls import lower_cluster
+
             lower_cluster(self.scope, cluster)
             self.scope.done |= set(cluster.nodes)
         else:

@@ -28,8 +28,10 @@ class Buffer:
 
 @dataclass(frozen=True)
 class View:
-    """`width` columns of a buffer from column `column`; `rows`: of a static entry's tensor (product of its outer axes), or 1
-    or the entry's largest number of rows where they are counted at run time.
+    """`width` columns of a buffer from column `column`.
+
+    `rows`: of a static entry's tensor (product of its outer axes), or 1 or the entry's largest number of rows where
+    they are counted at run time.
 
     `last` selects row m-1: the only valid row's position is known at run time. `stride` is the row stride in elements
     where it differs from the buffer's (a reshape of a tensor without pad lanes). `dtype` is `f32` or `i32`.

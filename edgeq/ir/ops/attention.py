@@ -68,7 +68,8 @@ def attention(
 
     The last query stands at the last key's position. pad `[B, L]`: nonzero where a key is real; bias broadcasts to
     `[B,heads,S,L]`; sinks `[heads]`; keys on a grid of KH x KW cells take row_bias `[B,heads,S,KH]` of their row and
-    column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); left/right: positions seen back/ahead besides itself, -1 all; softcap 0 is off.
+    column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); left/right: positions seen back/ahead
+    besides itself, -1 all; softcap 0 is off.
     """
     rows, keys = q.shape[1], k.shape[1]
     seen = None

@@ -11,8 +11,10 @@ from edgeq.ir.ops.library import composite
 
 @composite("im2col(Tensor x, *, int[] kernel, int[] stride, int[] padding, int[] dilation) -> Tensor")
 def im2col(x: Tensor, *, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    """x `[B, H, W, C]` -> `[B, OH, OW, kh*kw*C]`: the window under each output pixel, rows of the window first, then its
-    columns, then channels; zeros outside the image. Every option is `[vertical, horizontal]`."""
+    """x `[B, H, W, C]` -> `[B, OH, OW, kh*kw*C]`: the window under each output pixel, zeros outside the image.
+
+    The order is rows of the window, its columns, channels. Every option is `[vertical, horizontal]`.
+    """
     ph, pw = padding
     x = F.pad(x, (0, 0, pw, pw, ph, ph))
     height, width = (x.shape[a + 1] - dilation[a] * (kernel[a] - 1) - 1 for a in (0, 1))
