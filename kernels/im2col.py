@@ -31,7 +31,8 @@ def im2col(
     A row of o is the window under one output pixel: its rows, then its columns, then C channels, then zeros. Every
     option is (vertical, horizontal); all sizes are those of `edgeq.im2col`. Raises UnsupportedError when o is empty.
     """
-    window = _Window(B, H, W, C, ldx, *(tuple(map(int, p)) for p in (kernel, stride, padding, dilation)))
+    pairs = [(int(p[0]), int(p[1])) for p in (kernel, stride, padding, dilation)]
+    window = _Window(B, H, W, C, ldx, *pairs)
     oh, ow = window.outputs
     if min(oh, ow, C) < 1 or ldx < C or min(window.stride + window.dilation) < 1:
         raise UnsupportedError(f"im2col: no output for {window}")
