@@ -24,7 +24,7 @@ static void fill(edgeq_tensor t, unsigned seed)
   for (int32_t r = 0; r < rows; r++)
     for (int32_t i = 0; i < width; i++) {
       seed = seed * 1664525u + 1013904223u;
-      if (t.dtype == EDGEQ_I32) ((int32_t *)t.data)[r * t.row_stride + i] = (int32_t)(seed >> 8) % t.limit;
+      if (t.dtype == EDGEQ_I32) ((int32_t *)t.data)[r * t.row_stride + i] = (int32_t)(seed >> 8) % (t.limit ? t.limit : 2);
       else ((float *)t.data)[r * t.row_stride + i] = (float)(seed >> 30);
     }
 }
@@ -40,8 +40,8 @@ static double use(int32_t threads, uint32_t flags)
   if (edgeq_find_entry(ctx, "no such", &token) != EDGEQ_USAGE || edgeq_feed(ctx, &token, 1) != EDGEQ_USAGE) exit(5);
   edgeq_profile(ctx, 1);
   for (unsigned round = 0; round < 40; round++) {
-    fill(tensor(ctx, encode, EDGEQ_INPUT, "ids"), round);
-    fill(tensor(ctx, encode, EDGEQ_INPUT, "mask"), round);
+    fill(tensor(ctx, encode, EDGEQ_INPUT, "input_ids"), round);
+    fill(tensor(ctx, encode, EDGEQ_INPUT, "attention_mask"), round);
     fill(tensor(ctx, score, EDGEQ_INPUT, "query"), round);
     if (edgeq_run(ctx, encode) || edgeq_run(ctx, score)) exit(6);
     edgeq_tensor scores = tensor(ctx, score, EDGEQ_OUTPUT, "scores");
@@ -49,7 +49,7 @@ static double use(int32_t threads, uint32_t flags)
     if (edgeq_rewind(ctx, 0) || edgeq_feed(ctx, &token, 1)) exit(7);
     sum += edgeq_logits(ctx)[round];
   }
-  ((int32_t *)tensor(ctx, encode, EDGEQ_INPUT, "ids").data)[0] = 1 << 30;
+  ((int32_t *)tensor(ctx, encode, EDGEQ_INPUT, "input_ids").data)[0] = 1 << 30;
   if (edgeq_run(ctx, encode) != EDGEQ_USAGE || edgeq_run_region(ctx, encode, 0, NULL, 1, 0, 2) != EDGEQ_USAGE) exit(8);
   edgeq_close(ctx);
   return sum;

@@ -6,20 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy_model import CONTEXT, HERE, RUNTIME, Toy
 
 from edgeq.runtime.loader import Session
 
-EXAMPLE = HERE.parent.parent / "examples" / "generate.c"
+EXAMPLES = HERE.parent.parent / "examples"
 SYSTEM = ("linux-vdso", "libc.so", "libm.so", "libpthread.so", "/lib", "/lib64")
 
 
 def build(artifact: Path, out: Path) -> Path:
-    """The example linked with an artifact's model.so, as examples/README.md says."""
+    """The example of that name linked with an artifact's model.so, as examples/README.md says."""
     zig = [sys.executable, "-m", "ziglang", "cc", "-Wall", "-Wextra", "-Werror", "-O2"]
     link = ["-L", artifact, "-l:model.so", f"-Wl,-rpath,{artifact}"]
-    subprocess.run([*zig, "-I", RUNTIME, EXAMPLE, *link, "-o", out], check=True)
+    subprocess.run([*zig, "-I", RUNTIME, EXAMPLES / f"{out.name}.c", *link, "-lm", "-o", out], check=True)
     return out
 
 
@@ -82,6 +83,46 @@ def test_failures_are_one_line_and_a_code(toy: Toy, program: Path, args: list[ob
     assert done.returncode == code
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+LISTING = """\
+decode: tokens, up to 1 at once (edgeq_feed)
+encode: static (edgeq_run)
+  in  input_ids int32[2, 7], rows 16 apart, values 0..99
+  in  attention_mask int32[2, 7], rows 16 apart
+  out features float32[2, 7, 5], rows 16 apart
+  out count int32[]
+score: static (edgeq_run)
+  in  features float32[2, 7, 5], rows 16 apart
+  in  query float32[5]
+  out scores float32[2, 7]
+  out best int32[2]
+"""
+
+
+def test_entries_lists_tensors_and_times_a_run(encoder_decoder: Toy, tmp_path: Path):
+    program = build(encoder_decoder.folder, tmp_path / "entries")
+    done = run(program, encoder_decoder.folder)
+    assert (done.returncode, done.stdout) == (0, LISTING)
+    done = run(program, encoder_decoder.folder, "score", "-n", 3)
+    assert done.returncode == 0
+    assert done.stdout.startswith("score: 0.")
+    for entry, text in (("image", "no entry image; this model has decode encode score"), ("decode", "edgeq_feed")):
+        done = run(program, encoder_decoder.folder, entry)
+        assert done.returncode == 2
+        assert text in done.stderr
+
+
+def test_embed_masks_what_is_no_text(static_toy: Toy, tmp_path: Path):
+    program = build(static_toy.folder, tmp_path / "embed")
+    ids = [5, 9, 2]
+    done = run(program, static_toy.folder, *ids)
+    rows = np.roll(static_toy.embedding[ids, :5], -1, axis=1).sum(0)
+    np.testing.assert_allclose([float(x) for x in done.stdout.split()], rows / np.linalg.norm(rows), atol=1e-6)
+    assert run(program, static_toy.folder, *range(8)).returncode == 8
+    done = run(program, static_toy.folder, 100)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "value 0 of input input_ids is 100, outside 0..99" in done.stderr
 
 
 def test_a_compiled_model_runs_in_a_bare_process(tiny_artifact: Path, tmp_path: Path):

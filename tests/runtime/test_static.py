@@ -19,12 +19,15 @@ RNG = np.random.default_rng(7)
 
 def inputs(seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {"ids": rng.integers(0, 100, (B, S), np.int32), "mask": rng.integers(0, 2, (B, S)).astype(np.float32)}
+    return {
+        "input_ids": rng.integers(0, 100, (B, S), np.int32),
+        "attention_mask": rng.integers(0, 2, (B, S), np.int32),
+    }
 
 
 def features(toy: Toy, given: dict[str, np.ndarray]) -> np.ndarray:
-    rows = np.roll(toy.embedding[given["ids"], :D], -1, axis=-1)
-    return (given["mask"][..., None] * rows).sum(1, keepdims=True) * np.arange(1, S + 1)[:, None]
+    rows = np.roll(toy.embedding[given["input_ids"], :D], -1, axis=-1)
+    return (given["attention_mask"][..., None] * rows).sum(1, keepdims=True) * np.arange(1, S + 1)[:, None]
 
 
 QUERY = np.arange(D, dtype=np.float32)
@@ -40,8 +43,8 @@ def test_entries_say_their_tensors(session: Session):
     encode, score = session.entries
     assert (encode.name, encode.kind, encode.max_rows, encode.regions) == ("encode", "static", 1, 2)
     assert [(t.name, t.dtype, t.shape, t.row_stride, t.limit) for t in encode.inputs] == [
-        ("ids", np.int32, (B, S), 16, 100),
-        ("mask", np.float32, (B, S), 16, 0),
+        ("input_ids", np.int32, (B, S), 16, 100),
+        ("attention_mask", np.int32, (B, S), 16, 0),
     ]
     assert [(t.name, t.shape) for t in encode.outputs] == [("features", (B, S, D)), ("count", ())]
     assert [(t.name, t.shape) for t in score.outputs] == [("scores", (B, S)), ("best", (B,))]
@@ -58,7 +61,7 @@ def test_outputs_do_not_depend_on_threads(static_toy: Toy, threads: int, adapt: 
             given = inputs(seed)
             out = session.run("encode", **given)
             np.testing.assert_array_equal(out["features"], features(static_toy, given))
-            assert out["count"].shape == () and out["count"] == (given["mask"] != 0).sum()
+            assert out["count"].shape == () and out["count"] == (given["attention_mask"] != 0).sum()
             assert out["count"].dtype == np.int32
             scores = session.run("score", query=QUERY)
             np.testing.assert_array_equal(scores["scores"], features(static_toy, given) @ QUERY)
@@ -68,8 +71,8 @@ def test_outputs_do_not_depend_on_threads(static_toy: Toy, threads: int, adapt: 
 def test_inputs_keep_their_values_and_shared_tensors_are_one(static_toy: Toy, session: Session):
     given = inputs()
     session.run("encode", **given)
-    other = given | {"mask": np.ones((B, S), np.float32)}
-    out = session.run("encode", mask=other["mask"])
+    other = given | {"attention_mask": np.ones((B, S), np.int32)}
+    out = session.run("encode", attention_mask=other["attention_mask"])
     np.testing.assert_array_equal(out["features"], features(static_toy, other))
     for query in (QUERY, QUERY[::-1]):  # strided arrays are copied as they are
         np.testing.assert_array_equal(session.run("score", query=query)["scores"], out["features"] @ query)
@@ -79,29 +82,33 @@ def test_inputs_keep_their_values_and_shared_tensors_are_one(static_toy: Toy, se
 
 def test_what_was_never_written_is_missing(static_toy: Toy):
     with Session(static_toy.folder) as session:
-        with pytest.raises(UsageError, match=r"encode needs ids int32\[2, 7\], mask float32\[2, 7\]$"):
+        with pytest.raises(UsageError, match=r"encode needs input_ids int32\[2, 7\], attention_mask int32\[2, 7\]$"):
             session.run("encode")
         with pytest.raises(UsageError, match=r"score needs features .* \(computed by encode: run it first\), query"):
             session.run("score")
-        with pytest.raises(UsageError, match="encode needs mask"):
-            session.run("encode", ids=inputs()["ids"])
+        with pytest.raises(UsageError, match="encode needs attention_mask"):
+            session.run("encode", input_ids=inputs()["input_ids"])
 
 
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
         ("decoder", {}, "no entry 'decoder'; this model has encode, score"),
-        ("encode", {"id": 1, "masks": 2}, r"encode has no input id, masks; it takes ids int32\[2, 7\], mask"),
-        ("encode", {"ids": [[1] * S] * B}, r"ids int32\[2, 7\] takes a numpy array, not list"),
-        ("encode", {"ids": np.zeros((B, S), np.int64)}, r"was given int64: convert it with \.astype\(np\.int32\)"),
-        ("encode", {"mask": np.zeros((B, S + 1), np.float32)}, r"mask .* was given shape \[2, 8\]"),
+        ("encode", {"id": 1, "masks": 2}, r"encode has no input id, masks; it takes input_ids int32\[2, 7\], att"),
+        ("encode", {"input_ids": [[1] * S] * B}, r"input_ids int32\[2, 7\] takes a numpy array, not list"),
+        (
+            "encode",
+            {"input_ids": np.zeros((B, S), np.int64)},
+            r"was given int64: convert it with \.astype\(np\.int32\)",
+        ),
+        ("encode", {"attention_mask": np.zeros((B, S + 1), np.int32)}, r"mask .* was given shape \[2, 8\]"),
         ("score", {"query": np.zeros(())}, "was given float64"),
     ],
 )
 def test_what_is_not_the_input_is_refused_and_nothing_runs(session: Session, name: str, given: dict, message: str):
     with pytest.raises(UsageError, match=message):
         session.run(name, **given)
-    with pytest.raises(UsageError, match="encode needs ids"):
+    with pytest.raises(UsageError, match="encode needs input_ids"):
         session.run("encode")
 
 
@@ -109,14 +116,14 @@ def test_what_is_not_the_input_is_refused_and_nothing_runs(session: Session, nam
 def test_indices_outside_a_table_are_refused(static_toy: Toy, session: Session, value: int, at: tuple[int, int]):
     good = inputs()
     before = session.run("encode", **good)
-    bad = good["ids"].copy()
+    bad = good["input_ids"].copy()
     bad[at] = value
     index = at[0] * S + at[1]
-    with pytest.raises(UsageError, match=rf"encode: value {index} of input ids is {value}, outside 0\.\.99"):
-        session.run("encode", ids=bad)
-    with pytest.raises(UsageError, match="of input ids"):
+    with pytest.raises(UsageError, match=rf"encode: value {index} of input input_ids is {value}, outside 0\.\.99"):
+        session.run("encode", input_ids=bad)
+    with pytest.raises(UsageError, match="of input input_ids"):
         session.run_region("encode", 0)
-    again = session.run("encode", ids=good["ids"])
+    again = session.run("encode", input_ids=good["input_ids"])
     np.testing.assert_array_equal(again["features"], before["features"])
 
 
@@ -130,7 +137,7 @@ def test_views_are_the_memory_and_pad_lanes_stay_zero(static_toy: Toy, session: 
     np.testing.assert_array_equal(copy, features(static_toy, given))
     ids = session.entries[0].inputs[0]
     lanes = np.ndarray((B, 16), np.int32, (ctypes.c_uint8 * (B * 64)).from_address(ids.address))
-    np.testing.assert_array_equal(lanes[:, :S], changed["ids"])
+    np.testing.assert_array_equal(lanes[:, :S], changed["input_ids"])
     assert not lanes[:, S:].any()
 
 

@@ -16,17 +16,17 @@ static void look_up(int lo, int hi, const float *e, const int32_t *ids, float *s
 }
 
 /* Reads what other threads wrote. */
-static void mix(int lo, int hi, const float *mask, const float *scratch, float *features)
+static void mix(int lo, int hi, const int32_t *mask, const float *scratch, float *features)
 {
   for (int r = lo; r < hi; r++)
     for (int j = 0; j < D; j++) {
       float sum = 0;
-      for (int s = 0; s < S; s++) sum += mask[r / S * STRIDE + s] * scratch[(r / S * S + s) * STRIDE + (j + 1) % D];
+      for (int s = 0; s < S; s++) sum += (float)mask[r / S * STRIDE + s] * scratch[(r / S * S + s) * STRIDE + (j + 1) % D];
       features[r * STRIDE + j] = sum * (float)(r % S + 1);
     }
 }
 
-static void count(const float *mask, int32_t *out)
+static void count(const int32_t *mask, int32_t *out)
 {
   *out = 0;
   for (int r = 0; r < ROWS; r++) *out += mask[r / S * STRIDE + r % S] != 0;
@@ -34,7 +34,7 @@ static void count(const float *mask, int32_t *out)
 
 static void encode(const edgeq_step *s, int r, int tid, int nt)
 {
-  const float *mask = (const float *)(s->A + MASK);
+  const int32_t *mask = (const int32_t *)(s->A + MASK);
   float *scratch = (float *)(s->A + SCRATCH);
   if (r == 0) look_up(LO(ROWS), HI(ROWS), (const float *)s->W, (const int32_t *)(s->A + IDS), scratch);
   if (r == 1) mix(LO(ROWS), HI(ROWS), mask, scratch, (float *)(s->A + FEATURES));
@@ -59,8 +59,8 @@ static void score(const edgeq_step *s, int r, int tid, int nt)
 
 static const edgeq_port FEATURES_PORT[] = {{.name = "features", .dtype = EDGEQ_F32, .rank = 3, .shape = {B, S, D}, .row_stride = STRIDE, .offset = FEATURES},
                                            {.name = "count", .dtype = EDGEQ_I32, .rank = 0, .row_stride = 1, .offset = COUNT}};
-static const edgeq_port ENCODE_IN[] = {{.name = "ids", .dtype = EDGEQ_I32, .rank = 2, .shape = {B, S}, .row_stride = STRIDE, .limit = TOY_VOCAB, .offset = IDS},
-                                       {.name = "mask", .dtype = EDGEQ_F32, .rank = 2, .shape = {B, S}, .row_stride = STRIDE, .offset = MASK}};
+static const edgeq_port ENCODE_IN[] = {{.name = "input_ids", .dtype = EDGEQ_I32, .rank = 2, .shape = {B, S}, .row_stride = STRIDE, .limit = TOY_VOCAB, .offset = IDS},
+                                       {.name = "attention_mask", .dtype = EDGEQ_I32, .rank = 2, .shape = {B, S}, .row_stride = STRIDE, .offset = MASK}};
 static const edgeq_port SCORE_IN[] = {{.name = "features", .dtype = EDGEQ_F32, .rank = 3, .shape = {B, S, D}, .row_stride = STRIDE, .offset = FEATURES},
                                       {.name = "query", .dtype = EDGEQ_F32, .rank = 1, .shape = {D}, .row_stride = D, .offset = QUERY}};
 static const edgeq_port SCORE_OUT[] = {{.name = "scores", .dtype = EDGEQ_F32, .rank = 2, .shape = {B, S}, .row_stride = S, .offset = SCORES},
