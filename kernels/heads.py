@@ -17,29 +17,22 @@ import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import norm
-from edgeq.kernels.half import half_bits
 from edgeq.kernels.kernel import Kernel, Param, factory
-from edgeq.kernels.kv_cache import TINY, KvCache
+from edgeq.kernels.kv_cache import KvCache
+from edgeq.kernels.kv_store import store_key, store_value
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.vector import (
     LANES,
     Expr,
     Memory,
-    Reg,
-    absolute,
-    cast,
-    f32,
     fence,
     fma,
     function,
     i32,
     let,
     loop,
-    max16,
     maximum,
     minimum,
-    part,
-    rint,
     splat,
 )
 from edgeq.targets.isa import Isa
@@ -76,9 +69,9 @@ def heads(
         with loop(_between(lo, H, HK), _between(hi, H, HK)) as h, loop(0, m) as r:
             at = let(r * ld + (H + h) * D)
             turn.emit(x, at, kw if k_norm else None, cos, sin, pos + r, 1.0)
-            _store_key(cache, isa, x, at, h, let(pos + r), kc, ks)
+            store_key(cache, isa, x, at, h, let(pos + r), kc, ks)
         with loop(_between(lo, H + HK, HK), _between(hi, H + HK, HK)) as h, loop(0, m) as r:
-            _store_value(cache, isa, x, let(r * ld + (H + HK) * D + h * Dv), h, let(pos + r), vc, vs)
+            store_value(cache, isa, x, let(r * ld + (H + HK) * D + h * Dv), h, let(pos + r), vc, vs)
 
     def build(isa: Isa) -> Any:
         stored = "int16" if kv == "f16" else cache.dtype  # halves are written as bits
@@ -148,45 +141,6 @@ def reference(
 
     q, k, v = (t.reshape(m, n, -1) for t, n in zip(np.split(x, [H * D, (H + HK) * D], 1), (H, HK, HK), strict=True))
     return turn(q, qw) * q_scale, turn(k, kw), v
-
-
-def _store_key(
-    cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, kc: Memory, ks: Memory
-) -> None:
-    to = let(cache.key_at(head, position, 0))
-    inverse = _scale(cache, x, at, cache.key_dim, head, position, ks)
-    with loop(0, cache.key_dim // LANES) as i:
-        codes = let(_codes(cache, isa, x.vector(at + i * LANES), inverse))
-        for lane in range(LANES):  # channels lie 16 positions apart
-            kc.store(to + (i * LANES + lane) * LANES, part(codes, lane, 1))
-
-
-def _store_value(
-    cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, vc: Memory, vs: Memory
-) -> None:
-    to = let(cache.value_at(head, position, 0))
-    inverse = _scale(cache, x, at, cache.value_dim, head, position, vs)
-    with loop(0, cache.value_dim // LANES) as i:
-        vc.store(to + i * LANES, _codes(cache, isa, x.vector(at + i * LANES), inverse))
-
-
-def _scale(cache: KvCache, x: Memory, at: Expr, size: int, head: Expr, position: Expr, scales: Memory) -> Expr | None:
-    """For i8: store the row's scale and return 127 / absmax."""
-    if not cache.quantized:
-        return None
-    top = Reg("float32", splat(TINY))
-    with loop(0, size // LANES) as i:
-        top.set(maximum(absolute(x.vector(at + i * LANES)), top.v))
-    absmax = let(max16(top.v))
-    scales.store(cache.scale_at(head, position), absmax * f32(1 / 127))
-    return let(f32(127.0) / absmax)
-
-
-def _codes(cache: KvCache, isa: Isa, value: Expr, inverse: Expr | None) -> Expr:
-    """16 floats as the cache stores them."""
-    if inverse is not None:
-        return cast("int8", rint(fence(value * splat(inverse))))
-    return half_bits(isa, value) if cache.kv == "f16" else value
 
 
 def _lanes(size: int) -> int:
