@@ -30,21 +30,18 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
         *shapes, float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind
     )
     pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
-    size = attend_kernels.scratch_bytes(rows, keys, *dims, kind)
-    scratch = scope.buffer("scores", size, 1, private=True)
+    scratch = scope.buffer("scores", attend_kernels.scratch_bytes(kernel), 1, private=True)
     out = scope.tensor("attend", a["heads"] * dims[1], batch * rows)
-    split = Split("units", attend_kernels.units(batch, rows, a["heads"]))
+    split = Split("units", attend_kernels.units(kernel))
     scope.call(kernel, (q, k, v, pad, *extra, scratch, out), split, node)
     scope.env[node] = out
 
 
 def _pad(scope: Scope, node: fx.Node) -> Arg:
-    """i32 `[B, L]`, nonzero where a key is real."""
-    if is_weight(node):
-        return Weight(scope.table.table(node))
+    """i32 `[B, padded(L)]`, nonzero where a key is real."""
     view = scope.view(node)
-    if view.dtype != "i32" or view.ld != view.width:
-        raise UnsupportedError(f"{module(node) or node.name}: a padding mask that is no dense integer tensor")
+    if view.dtype != "i32" or (view.ld != padded(view.width) and view.rows > 1):
+        raise UnsupportedError(f"{module(node) or node.name}: a padding mask that is no tensor of padded integer rows")
     return view
 
 

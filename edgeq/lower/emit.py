@@ -108,7 +108,7 @@ def _arg(arg: Arg, weights: WeightsInfo) -> str:
     if isinstance(arg, Buffer):
         return _address(arg, 0)
     row = f" + (size_t)(m - 1) * {arg.buffer.row_bytes}" if arg.last else ""
-    return _address(arg.buffer, 4 * arg.column) + row
+    return _address(arg.buffer, arg.start) + row
 
 
 def _address(buffer: Buffer, extra: int) -> str:
@@ -165,7 +165,7 @@ def _ports(entry: Entry) -> str:
 def _port(tensor: Tensor) -> str:
     view, dtype = tensor.view, {"f32": "EDGEQ_F32", "i32": "EDGEQ_I32"}[tensor.view.dtype]
     shape = ", ".join(str(d) for d in tensor.shape) or "0"
-    at = view.buffer.offset + 4 * view.column
+    at = view.buffer.offset + view.start
     stride = view.ld if tensor.shape else 1
     return f'{{"{tensor.name}", {dtype}, {len(tensor.shape)}, {{{shape}}}, {stride}, {tensor.limit}, {at}ull}}'
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx
 
@@ -13,12 +13,13 @@ from edgeq.kernels import linear_float, linear_int
 from edgeq.kernels import quantize as quantize_kernels
 from edgeq.lower.node import only_user, width
 from edgeq.lower.norm import Norm
-from edgeq.lower.plan import NULL, PRIVATE, Arg, Split, Weight
+from edgeq.lower.plan import NULL, PRIVATE, Arg, Offset, Split, Weight
 from edgeq.lower.scope import Scope
 from edgeq.lower.values import Buffer, View
 from edgeq.lower.weights import TILE, padded
 from edgeq.quant.format import WeightFormat
 
+PASS_BYTES = 512 << 10  # of activations: half of an L2 cache
 ACTIVATIONS = {"aten.gelu": "gelu", "aten.silu": "silu", "aten.relu": "relu", "edgeq.quick_gelu": "quick_gelu"}
 
 
@@ -45,11 +46,31 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     family = linear_int if integer else linear_float
     make = family.gemv if rows == 1 else family.gemm
     kernel = make(width(node), padded(width(a["x"])), fmt, end.text, a["bias"] is not None)
-    head = () if rows == 1 else (scope.count(rows),)
-    args = (*head, weight, bias, *inputs, end.residual or NULL, out)
-    scope.call(kernel, args, _split(scope, node, end, out), end.node if module(end.node) else node)
+    split, origin = _split(scope, node, end, out), end.node if module(end.node) else node
+    for first, count in _passes(scope, rows, 1 if integer else 4, width(a["x"])):
+        head = () if rows == 1 else (scope.count(count),)
+        moving = (_from(x, first) for x in (*inputs, end.residual or NULL, out))
+        scope.call(kernel, (*head, weight, bias, *moving), split, origin)
     scope.env[end.node] = out
     scope.done |= {node, end.node, *(node.users if end.gated else ())}
+
+
+def _passes(scope: Scope, rows: int, item_bytes: int, k: int) -> list[tuple[int, int]]:
+    """(first row, rows) of each pass: a tile of weights meets all rows of one, so they should stay in the L2 cache."""
+    if not scope.static:
+        return [(0, rows)]
+    step = max(64, PASS_BYTES // (item_bytes * k) // 64 * 64)
+    return [(first, min(step, rows - first)) for first in range(0, rows, step)]
+
+
+def _from(arg: Arg, first: int) -> Arg:
+    """The argument from a row on (a multiple of the blocks in which quantized rows are interleaved)."""
+    if not first or arg is NULL:
+        return arg
+    if isinstance(arg, Buffer):
+        return Offset(arg, first * arg.row_bytes)
+    assert isinstance(arg, View)
+    return replace(arg, first=arg.first + first)
 
 
 def activation_name(node: fx.Node) -> str | None:

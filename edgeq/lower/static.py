@@ -118,13 +118,13 @@ def reshaped(view: View, node: fx.Node) -> View:
 
 
 def _bind_input(scope: Scope, shared: Shared, node: fx.Node) -> Tensor:
-    """An input's memory: rows of floats are padded, integers lie dense."""
+    """An input's memory: rows are padded, but indices of an embedding lie dense."""
     sizes, integer = shape(node), not node.meta["val"].dtype.is_floating_point
     width = sizes[-1] if sizes else 1
     dtype, name = "i32" if integer else "f32", str(node.target)
     key = (name, sizes, dtype)
     if key not in shared.tensors:
-        ld = width if integer else padded(width)
+        ld = width if any(op(u) == "edgeq.qembedding" for u in node.users) else padded(width)
         buffer = Buffer(name, 4 * ld, prod(sizes[:-1]), pinned=True)
         shared.tensors[key] = View(buffer, width, buffer.rows, dtype=dtype)
     scope.env[node] = shared.tensors[key]

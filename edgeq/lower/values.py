@@ -33,8 +33,9 @@ class View:
     `rows`: of a static entry's tensor (product of its outer axes), or 1 or the entry's largest number of rows where
     they are counted at run time.
 
-    `last` selects row m-1: the only valid row's position is known at run time. `stride` is the row stride in elements
-    where it differs from the buffer's (a reshape of a tensor without pad lanes). `dtype` is `f32` or `i32`.
+    `first` rows are skipped. `last` selects row m-1: the only valid row's position is known at run time. `stride` is
+    the row stride in elements where it differs from the buffer's (a reshape of a tensor without pad lanes). `dtype` is
+    `f32` or `i32`.
     """
 
     buffer: Buffer
@@ -44,11 +45,17 @@ class View:
     last: bool = False
     stride: int = 0
     dtype: str = "f32"
+    first: int = 0
 
     @property
     def ld(self) -> int:
         """Row stride in elements."""
         return self.stride or self.buffer.row_bytes // 4
+
+    @property
+    def start(self) -> int:
+        """Bytes from the buffer's start to the first element."""
+        return 4 * (self.first * self.ld + self.column)
 
     def columns(self, start: int, stop: int) -> View:
         """Columns start..stop of this view."""
