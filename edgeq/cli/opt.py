@@ -21,9 +21,10 @@ EXAMPLES = (
 @click.command("opt", cls=Command, examples=EXAMPLES, short_help="Print, parse and transform the IR.")
 @click.argument("source", metavar="FILE|MODEL")
 @click.option("-p", "--pipeline", default="", help="Passes, comma separated: name{option=value}.")
+@click.option("--entry", default="", help="Entry of a model with several  [default: its first].")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to stdout.")
 @json_option
-def command(source: str, pipeline: str, output: Path | None, as_json: bool) -> None:
+def command(source: str, pipeline: str, entry: str, output: Path | None, as_json: bool) -> None:
     """Read IR text from a FILE ("-": stdin) or import a MODEL, run passes, and print the IR."""
     text = _text_or_model(source)
     with reporting() as progress:
@@ -31,7 +32,7 @@ def command(source: str, pipeline: str, output: Path | None, as_json: bool) -> N
         from edgeq.ir.opt import opt
 
         progress("read the graph and run passes", 0, 0)
-        result = opt(text, pipeline)
+        result = opt(text, pipeline, entry)
     if output is not None:
         _write(output, result)
         console.note(f"wrote {output}")
