@@ -13,13 +13,13 @@ from torch import fx
 from edgeq.ir.graph import arguments, calls, hf_name, insert, op, remove_unused, replace, site, value
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
-CONSUMERS = ("edgeq.attention", "edgeq.cached_attention", "edgeq.gated")
+CONSUMERS = ("edgeq.attention", "edgeq.cached_attention", "edgeq.store_keys", "edgeq.gated")
 BETWEEN = ("edgeq.rope", "edgeq.rms_norm")  # what may stand between a linear and the op that consumes it
 
 
 @dataclass(frozen=True)
 class MergeLinears(Pass):
-    """q, k, v of an attention, and gate, up of a gated activation -> one linear and a slice for each part. Exact.
+    """q, k, v of an attention, k, v that are stored, gate, up of a gated activation -> one linear and slices. Exact.
 
     The weight becomes `cat` of the parts' weights in the order in which the consumer takes them; slices that make up
     one stored weight (a packed projection) become that weight again. Where only some parts have a bias, as in Whisper,

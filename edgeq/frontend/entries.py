@@ -64,7 +64,7 @@ def load_entries(source: Source, shapes: Shapes) -> list[EntryGraph]:
         return [EntryGraph("token", "token", "token", 1, 0, raised_graph(source.config))]
     if getattr(source.config, "is_encoder_decoder", False):
         return _encoder_decoder(source, shapes)
-    return [_raised(source.config, face) for face in _interfaces(source.config, source.assets, shapes)]
+    return [raised_entry(source.config, face) for face in _interfaces(source.config, source.assets, shapes)]
 
 
 def export_entries(config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[EntryGraph]:
@@ -73,12 +73,9 @@ def export_entries(config: Any, assets: dict[str, bytes], shapes: Shapes) -> lis
 
 
 def _encoder_decoder(source: Source, shapes: Shapes) -> list[EntryGraph]:
-    try:
-        from edgeq.frontend.encoder_decoder import encoder_decoder_entries
-    except ImportError as error:
-        raise UnsupportedError(f"{source.config.model_type} is an encoder-decoder: not compiled yet") from error
-    found: list[EntryGraph] = encoder_decoder_entries(source, shapes)
-    return found
+    from edgeq.frontend.encoder_decoder import encoder_decoder_entries
+
+    return encoder_decoder_entries(source, shapes)
 
 
 def _interfaces(config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
@@ -120,7 +117,7 @@ def _exported(config: Any, face: Interface) -> EntryGraph:
     raise UnsupportedError(_message(config, face, problems[:1]))
 
 
-def _raised(config: Any, face: Interface) -> EntryGraph:
+def raised_entry(config: Any, face: Interface) -> EntryGraph:
     """Like `raised_graph`: the first attempt that lies in the dialect; the message is of the first that was traced."""
     problems: list[str] = []
     first: list[str] = []

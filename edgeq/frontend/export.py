@@ -55,7 +55,7 @@ def export_model(model: nn.Module, implementation: str, *, fixed: bool = False) 
             )
     except Exception as error:  # torch.export raises many types
         raise TraceError(blame(error, model)) from error
-    return _flatten(program, model)
+    return flatten(program, model)
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def _harmless(node: fx.Node) -> bool:
     return name in ("aten::dropout_", "aten::detach_") or (name == "aten::batch_norm" and node.args[5] is False)
 
 
-def _flatten(program: ExportedProgram, model: nn.Module) -> fx.GraphModule:
+def flatten(program: ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """The exported program as a plain GraphModule(input_ids, position_ids) -> logits."""
     gm = program.module(check_guards=False)
     canonical = canonical_names(model)

@@ -187,6 +187,14 @@ def store_keys(node: fx.Node) -> Iterator[str]:
             yield f"{name} %{cache.name} holds {sizes[2]} positions; {value(source).shape[1]} are written"
 
 
+def count_keys(node: fx.Node) -> Iterator[str]:
+    """One row of integers, counted into an input that no other op touches."""
+    given = arguments(node)
+    if len(shape(given["mask"])) != 2 or shape(given["mask"])[0] != "1" or value(given["mask"]).is_floating_point():
+        yield f"mask %{given['mask'].name} has shape {shape(given['mask'])}, expected integers [1, L]"
+    yield from _cache_input("n_keys", given["n_keys"])
+
+
 def cross_attention(node: fx.Node) -> Iterator[str]:
     """Heads divide; caches are inputs `[B, kv_heads, C, D]` that no other op touches; n_keys is one number."""
     given = arguments(node)

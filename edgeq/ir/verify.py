@@ -32,6 +32,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.attention": rules.attention,
     "edgeq.cached_attention": rules.cached_attention,
     "edgeq.store_keys": rules.store_keys,
+    "edgeq.count_keys": rules.count_keys,
     "edgeq.cross_attention": rules.cross_attention,
     "edgeq.rms_norm": rules.rms_norm,
     "edgeq.rope": rules.rope,

@@ -13,17 +13,21 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-@opaque(
-    "store_keys(Tensor k, Tensor v, Tensor(a!) k_cache, Tensor(b!) v_cache, *, str kv='f16') -> ()", _nothing
-)
+@opaque("store_keys(Tensor k, Tensor v, Tensor(a!) k_cache, Tensor(b!) v_cache, *, str kv='f16') -> ()", _nothing)
 def store_keys(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, *, kv: str = "f16") -> None:
-    """Write k `[B,L,kv_heads*D]`, v `[B,L,kv_heads*Dv]` to positions `0..L-1` of the caches `[B,kv_heads,C,D|Dv]`, C >= L.
+    """Write k `[B,L,kv_heads*D]`, v `[B,L,kv_heads*Dv]` to positions `0..L-1` of caches `[B,kv_heads,C,D|Dv]`, C >= L.
 
     What is written are the values that a cache of type `kv` gives back.
     """
     keys, kv_heads = k.shape[1], k_cache.shape[1]
     k_cache[:, :, :keys] = stored(split_heads(k, kv_heads), kv)
     v_cache[:, :, :keys] = stored(split_heads(v, kv_heads), kv)
+
+
+@opaque("count_keys(Tensor mask, Tensor(a!) n_keys) -> ()", _nothing)
+def count_keys(mask: Tensor, n_keys: Tensor) -> None:
+    """Write how many of mask `[1,L]` are nonzero to n_keys i32 `[1]`: the length of a text padded on the right."""
+    n_keys.copy_((mask != 0).sum().reshape(1))
 
 
 def _attended(
@@ -41,7 +45,7 @@ def cross_attention(
     q: Tensor, k_cache: Tensor, v_cache: Tensor, n_keys: Tensor, *, heads: int, kv_heads: int, scale: float,
     softcap: float = 0.0, kv: str = "f16",
 ) -> Tensor:
-    """q `[B,S,heads*D]` over positions `0..n_keys-1` of caches `[B,kv_heads,C,D|Dv]` that hold type `kv`; n_keys i32 `[1]`.
+    """q `[B,S,heads*D]` over positions `0..n_keys-1` of caches `[B,kv_heads,C,D|Dv]` of type `kv`; n_keys i32 `[1]`.
 
     Every row sees every key: the encoder's text is known whole.
     """
