@@ -15,15 +15,15 @@ from edgeq.cli.table import megabytes, table
 EXAMPLES = (
     "edgeq profile build/smollm2",
     "edgeq profile build/smollm2 --prefill 512,128 --decode 128 --threads 1",
-    "edgeq profile build/smollm2 --brief --json",
+    "edgeq profile build/minilm --brief --json",
 )
 BRIEF_S, FULL_S = 2.0, 15.0
 
 
 @click.command("profile", cls=Command, examples=EXAMPLES, short_help="Time an artifact, and each op of it.")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--prefill", default="512,128", show_default=True, help="Prompt lengths to time, comma separated.")
-@click.option("--decode", default=128, show_default=True, type=click.IntRange(min=1), help="Tokens to decode.")
+@click.option("--prefill", help="Prompt lengths to time, comma separated  [default: 512,128 as far as they fit].")
+@click.option("--decode", type=click.IntRange(min=1), help="Tokens to decode  [default: 128, or the context].")
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1), help="Least runs of each.")
 @click.option("--brief", is_flag=True, help=f"{BRIEF_S:.0f} s a measurement (else {FULL_S:.0f}), stable or not.")
 @click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each.")
@@ -31,22 +31,23 @@ BRIEF_S, FULL_S = 2.0, 15.0
 @json_option
 def command(
     artifact: Path,
-    prefill: str,
-    decode: int,
+    prefill: str | None,
+    decode: int | None,
     repeats: int,
     brief: bool,
     threads: int,
     variant: str | None,
     as_json: bool,
 ) -> None:
-    """Time ARTIFACT: prefill, decode, first token, load, memory, and each op beside the machine's bandwidth.
+    """Time ARTIFACT: prefill, decode and first token, or a run of each static entry; load, memory, and each op
+    beside the machine's bandwidth.
 
-    Speeds are of the model alone: neither tokenization nor sampling is in them.
+    Speeds are of the model alone: neither tokenization, preprocessing nor sampling is in them.
     """
     from edgeq.measure.profile import Settings, profile
 
     budget = BRIEF_S if brief else FULL_S
-    settings = Settings(_lengths(prefill), decode, budget, repeats, threads, variant)
+    settings = Settings(None if prefill is None else _lengths(prefill), decode, budget, repeats, threads, variant)
     with reporting() as progress:
         result = profile(artifact, settings, progress)
     if as_json:
@@ -73,7 +74,12 @@ def _warn(result: dict[str, Any]) -> None:
 
 def text(result: dict[str, Any]) -> str:
     """The report for people."""
-    return "\n\n".join([_heading(result), _rates(result), _facts(result), *_entries(result)])
+    parts = [_heading(result)]
+    if result["tokens_per_second"]:
+        parts.append(_rates(result["tokens_per_second"]))
+    if result["latency"]:
+        parts.append(_latencies(result["latency"]))
+    return "\n\n".join([*parts, _facts(result), *_entries(result)])
 
 
 def _heading(result: dict[str, Any]) -> str:
@@ -81,27 +87,50 @@ def _heading(result: dict[str, Any]) -> str:
     return f"{result['model']} {result['bits']} ({where})"
 
 
-def _rates(result: dict[str, Any]) -> str:
+def _rates(rates: dict[str, Any]) -> str:
     rows = [
         (name.replace("_", " "), f"{r['mean']:.1f} ± {r['stdev']:.1f}", r["median"], r["best"], len(r["samples"]))
-        for name, r in result["tokens_per_second"].items()
+        for name, r in rates.items()
     ]
     return table(("tokens a second", "mean ± σ", "median", "best", "runs"), rows)
 
 
+def _latencies(latencies: dict[str, Any]) -> str:
+    rows = [
+        (name, *(f"{r[key] * 1e3:.3f}" for key in ("p50_seconds", "p90_seconds", "best_seconds")), r["runs_per_second"],
+         r["runs"], megabytes(r["weight_bytes"]), f"{r['bytes_per_s'] / 1e9:.1f}", f"{r['share_of_bandwidth']:.0%}",
+         f"{r['ops_per_s'] / 1e9:.1f}")
+        for name, r in latencies.items()
+    ]  # fmt: skip
+    header = ("a run of", "P50 ms", "P90 ms", "best ms", "runs/s", "runs", "weights", "GB/s", "of bandwidth", "Gop/s")
+    return table(header, rows)
+
+
 def _facts(result: dict[str, Any]) -> str:
-    first, resident, bandwidth = result["first_token"], result["resident"], result["bandwidth"]
+    resident, bandwidth = result["resident"], result["bandwidth"]
     ceiling = f"{bandwidth['bytes_per_s'] / 1e9:.1f} GB/s"
     lines = {
         "load": f"{result['load_seconds'] * 1e3:.0f} ms, hashes checked",
-        "first token": f"{first['seconds_median'] * 1e3:.1f} ms after a prompt of {first['prompt_tokens']}",
+        "first token": _first_token(result["first_token"]),
         "resident": f"{megabytes(resident['artifact_bytes'])} for the artifact at most (VmHWM less VmRSS before), "
         f"{megabytes(resident['process_peak_bytes'])} with Python",
         "bandwidth": f"{ceiling} read with {bandwidth['threads']} threads, measured in this run",
-        "decode": f"reads {megabytes(result['decode_weight_bytes'])} of weights a token: "
-        f"{result['decode_bytes_per_s'] / 1e9:.1f} GB/s, {result['decode_share_of_bandwidth']:.0%} of it",
+        "decode": _decode(result),
     }
-    return "\n".join(f"{name + ':':13}{value}" for name, value in lines.items())
+    return "\n".join(f"{name + ':':13}{value}" for name, value in lines.items() if value)
+
+
+def _first_token(first: dict[str, Any] | None) -> str:
+    return f"{first['seconds_median'] * 1e3:.1f} ms after a prompt of {first['prompt_tokens']}" if first else ""
+
+
+def _decode(result: dict[str, Any]) -> str:
+    if result["decode_weight_bytes"] is None:
+        return ""
+    return (
+        f"reads {megabytes(result['decode_weight_bytes'])} of weights a token: "
+        f"{result['decode_bytes_per_s'] / 1e9:.1f} GB/s, {result['decode_share_of_bandwidth']:.0%} of it"
+    )
 
 
 def _entries(result: dict[str, Any]) -> list[str]:

@@ -50,7 +50,7 @@ class Tensor:
         rows = math.prod(self.shape[:-1])
         width = self.shape[-1] if self.shape else 1
         size = self.dtype.itemsize * ((rows - 1) * self.row_stride + width)
-        memory = (ctypes.c_uint8 * size).from_address(self.address)
+        memory = memoryview((ctypes.c_uint8 * size).from_address(self.address))
         return np.ndarray(self.shape, self.dtype, memory, strides=self._strides())
 
     def _strides(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -93,11 +94,11 @@ def build(
     return Toy(folder, embedding, bias)
 
 
-def write_manifest(folder: Path, target: str | None = None) -> None:
+def write_manifest(folder: Path, target: str | None = None, **sections: Any) -> None:
     """edgeq.json with the hashes of what is in the folder now."""
     (folder / "edgeq.json").unlink(missing_ok=True)
     files = hash_folder(folder)
-    write(Manifest("0", "toy", target or native_name(), "fp32", files, []), folder)
+    write(Manifest("0", "toy", target or native_name(), "fp32", files, [], **sections), folder)
 
 
 def compile_with(cc: list[str], folder: Path, out: Path, *flags: str, plan: str = "toy.c") -> None:
