@@ -1,73 +1,89 @@
-"""`edgeq run`: generate text with an artifact."""
+"""`edgeq run`: do with an artifact what its model is for."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeq.cli.command import Command
-from edgeq.errors import UsageError
+from edgeq.cli.command import Command, json_option
 
 EXAMPLES = (
     'edgeq run build/smollm2 --prompt "Explain photosynthesis to a child."',
     'echo "Write a haiku about rain." | edgeq run build/smollm2 --temperature 0.7 --top-p 0.9 --seed 1',
-    'edgeq run build/smollm2 --raw --prompt "Once upon a time" --max-tokens 64 --stop "."',
+    'edgeq run build/minilm --text "a cat sleeps" --text "the kitten naps" --text "stocks fell"',
+    "edgeq run build/vit --image photo.jpg --top-k 3 --json",
+    'edgeq run build/clip --image photo.jpg --text "a cat" --text "a dog"',
+    "edgeq run build/detr --image street.jpg --threshold 0.8",
+    "edgeq run build/sam --image photo.jpg --point 310,220 --point -20,40 -o mask.png",
+    'edgeq run build/t5 --text "translate English to German: The house is small."',
+    "edgeq run build/whisper --audio speech.wav",
 )
 
 
-@click.command("run", cls=Command, examples=EXAMPLES, short_help="Generate text, or chat.")
+def _options(*made: Any) -> Any:
+    """The decorators as one, so that options read as a table."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(made):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+LANGUAGE = _options(
+    click.option("-p", "--prompt", help="Text to answer; without it stdin is read, or a chat begins on a terminal."),
+    click.option("--system", help="System message of the chat template."),
+    click.option("--raw", is_flag=True, help="Continue the prompt as it is, without the chat template."),
+    click.option(
+        "-n", "--max-tokens", type=click.IntRange(min=1), help="Stop after this many  [default: context's end]."
+    ),
+    click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 is greedy."),
+    click.option(
+        "--top-k", default=0, type=click.IntRange(min=0), help="Keep the likeliest tokens; or labels to show."
+    ),
+    click.option(
+        "--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Nucleus."
+    ),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the draws."),
+    click.option("--stop", multiple=True, help="End when this text appears (may be given several times)."),
+)
+INPUTS = _options(
+    click.option("--text", "texts", multiple=True, help="Text for an encoder (may be given several times)."),
+    click.option("--image", "images", multiple=True, type=click.Path(), help="Photo (for classifiers several times)."),
+    click.option("--point", "points", multiple=True, metavar="X,Y", help="In pixels; -X,Y or X,Y:0 is background."),
+    click.option("--object", "objects", multiple=True, metavar="POINTS", help='One more mask: "X,Y X,Y:0".'),
+    click.option("--audio", type=click.Path(), help="WAV file to transcribe."),
+    click.option("--language", help="Of the sound  [default: the model tells]."),
+    click.option("--translate", is_flag=True, help="Translate the sound into English."),
+    click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Of boxes to show."),
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="Mask (.png) or embeddings (.npy) to write."),
+)
+MACHINE = _options(
+    click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each."),
+    click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs."),
+)
+
+
+@click.command("run", cls=Command, examples=EXAMPLES, short_help="Run a model: chat, embed, classify, detect, segment.")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("-p", "--prompt", help="Text to answer; without it stdin is read, or a chat begins on a terminal.")
-@click.option("--system", help="System message of the chat template.")
-@click.option("--raw", is_flag=True, help="Continue the prompt as it is, without the chat template.")
-@click.option("-n", "--max-tokens", type=click.IntRange(min=1), help="Stop after this many  [default: context's end].")
-@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
-@click.option("--top-k", default=0, show_default=True, type=click.IntRange(min=0), help="Keep the likeliest; 0: all.")
-@click.option("--top-p", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Nucleus.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the draws.")
-@click.option("--stop", multiple=True, help="End when this text appears (may be given several times).")
-@click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each.")
-@click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs.")
-def command(
-    artifact: Path,
-    prompt: str | None,
-    system: str | None,
-    raw: bool,
-    max_tokens: int | None,
-    stop: tuple[str, ...],
-    threads: int,
-    variant: str | None,
-    **sampling: Any,
-) -> None:
-    """Generate text with ARTIFACT, streamed to stdout; speeds go to stderr.
+@LANGUAGE
+@INPUTS
+@MACHINE
+@json_option
+@click.pass_context
+def command(ctx: click.Context, artifact: Path, threads: int, variant: str | None, **options: Any) -> None:
+    """Run ARTIFACT on text, photos or sound; results go to stdout, times to stderr.
 
-    The model's chat template is applied unless --raw is given.
+    What it takes depends on its model: a language model --prompt, an encoder --text, a vision model --image, two
+    towers both, SAM --image and --point, an encoder-decoder --text or --audio.
     """
-    if raw and system:
-        raise UsageError("--system is part of the chat template, which --raw leaves out: give one of them")
-    text = _prompt(prompt, raw)
-    import edgeq
-    from edgeq.cli import talk
-    from edgeq.runtime.sampling import Sampling
+    from edgeq.cli.run_kinds import RUN, check
+    from edgeq.runtime.artifact import Artifact
 
-    style = talk.Style(Sampling(**sampling), max_tokens, stop, system, raw)
-    model = edgeq.load(artifact, threads=threads, variant=variant)
-    if text is None:
-        talk.chat(model, style)
-    else:
-        talk.answer(model, text, style)
-
-
-def _prompt(given: str | None, raw: bool) -> str | None:
-    """The prompt's text; None when a chat should begin."""
-    if given is None and sys.stdin.isatty():
-        if raw:
-            raise UsageError('--raw continues a text: give --prompt "...", or text on stdin')
-        return None
-    text = sys.stdin.read().strip() if given is None else given
-    if not text:
-        raise UsageError('no prompt: give --prompt "...", or text on stdin')
-    return text
+    model = Artifact(artifact, threads, variant)
+    given = {name for name in options if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    check(model, given)
+    RUN[model.kind](model, options)

@@ -12,7 +12,7 @@ from edgeq.errors import ContextError
 
 if TYPE_CHECKING:
     from edgeq.runtime.artifact import Artifact
-    from edgeq.runtime.generate import Stats
+    from edgeq.runtime.generate import Generation, Stats
     from edgeq.runtime.sampling import Sampling
 
 HOW = "type a message; /clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer"
@@ -43,6 +43,22 @@ def answer(model: Artifact, prompt: str, style: Style) -> None:
     said = prompt if style.raw else [*style.opening(), {"role": "user", "content": prompt}]
     _, stats = _stream(model, said, style)
     _report(model, stats)
+
+
+def answer_json(model: Artifact, prompt: str, style: Style) -> None:
+    """One answer as a JSON object: `text`, why it ended, counts and speeds."""
+    said = prompt if style.raw else [*style.opening(), {"role": "user", "content": prompt}]
+    pieces = _generate(model, said, style)
+    text, stats = pieces.text(), pieces.stats
+    console.print_json({
+        "text": text,
+        "reason": stats.reason,
+        "prompt_tokens": stats.prompt_tokens,
+        "new_tokens": stats.new_tokens,
+        "prompt_tokens_per_second": stats.prompt_tokens_per_second,
+        "decode_tokens_per_second": stats.decode_tokens_per_second,
+        "first_token_seconds": stats.first_token_seconds,
+    })  # fmt: skip
 
 
 def chat(model: Artifact, style: Style) -> None:
@@ -83,15 +99,17 @@ def _turn(model: Artifact, messages: list[dict[str, str]], style: Style) -> list
 
 
 def _stream(model: Artifact, prompt: str | list[dict[str, str]], style: Style) -> tuple[str, Stats]:
-    pieces = model.generate(
-        prompt, max_new_tokens=style.max_tokens, sampling=style.sampling, stop=style.stop, reuse=True
-    )
+    pieces = _generate(model, prompt, style)
     said = []
     for piece in pieces:
         said.append(piece)
         click.echo(piece, nl=False)
     click.echo()
     return "".join(said), pieces.stats
+
+
+def _generate(model: Artifact, prompt: str | list[dict[str, str]], style: Style) -> Generation:
+    return model.generate(prompt, max_new_tokens=style.max_tokens, sampling=style.sampling, stop=style.stop, reuse=True)
 
 
 def _report(model: Artifact, stats: Stats) -> None:

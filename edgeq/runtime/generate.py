@@ -97,7 +97,7 @@ def generate(
     stream = TextStream(tokenizer.decode, stop, ids[-WINDOW:] if is_text else ())
     tokens: list[int] = []
     drawn = _draw(session, ids, sampling or Sampling(), stats, started)
-    return Generation(_pieces(drawn, stream, tokens, tokenizer.stop_tokens, max_new_tokens, stats), tokens, stats)
+    return Generation(pieces(drawn, stream, tokens, tokenizer.stop_tokens, max_new_tokens, stats), tokens, stats)
 
 
 def _check(count: int, context: int, max_new_tokens: int | None) -> None:
@@ -139,7 +139,7 @@ def _draw(session: Session, ids: list[int], sampling: Sampling, stats: Stats, st
         stats.decode_seconds += time.perf_counter() - begin
 
 
-def _pieces(
+def pieces(
     drawn: Iterator[int],
     stream: TextStream,
     tokens: list[int],
@@ -147,6 +147,7 @@ def _pieces(
     max_new_tokens: int | None,
     stats: Stats,
 ) -> Iterator[str]:
+    """Text of drawn tokens until one ends it; fills `tokens` and, at the end, `stats.reason`."""
     reason = "context"
     for token in drawn:
         tokens.append(token)

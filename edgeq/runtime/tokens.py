@@ -25,7 +25,7 @@ class Tokenizer:
     def __init__(self, folder: str | Path) -> None:
         """Read the artifact's tokenizer; raises ArtifactError when it has none or it cannot be read."""
         self._folder = Path(folder)
-        self._tokenizer = _load(self._folder / "tokenizer.json")
+        self._tokenizer = load_tokenizer(self._folder / "tokenizer.json")
         config = _json(self._folder / "tokenizer_config.json")
         self.special_tokens = _special_tokens(_json(self._folder / "special_tokens_map.json") | config)
         self.chat_template = _chat_template(self._folder, config)
@@ -58,7 +58,8 @@ class Tokenizer:
         return stops
 
 
-def _load(path: Path) -> Any:
+def load_tokenizer(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a tokenizer.json; raises ArtifactError when it is missing or cannot be read."""
     from tokenizers import Tokenizer as FastTokenizer
 
     if not path.is_file():
