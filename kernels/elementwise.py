@@ -1,6 +1,7 @@
 """Element by element over rows: add, mul, scale, softcap, activations, gated activations.
 
-One pass over memory, one 16-lane vector a step; rows of a call are contiguous, so a range of rows is one loop.
+One pass over memory, one 16-lane vector a step; rows of a call are contiguous, so a range of rows is one loop. Rows are
+`padded(width)` floats apart; every operation makes zeros of zeros, so pad lanes stay zero.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import activation
 from edgeq.kernels.kernel import Kernel, Param, factory
-from edgeq.kernels.naming import symbol, whole_vectors
+from edgeq.kernels.naming import padded, symbol
 from edgeq.kernels.transcendental import tanh
 from edgeq.kernels.vector import LANES, Expr, Memory, fence, function, loop, splat
 from edgeq.targets.isa import Isa
@@ -21,7 +22,7 @@ from edgeq.targets.isa import Isa
 
 @factory
 def binary(width: int, op: str) -> Kernel:
-    """`o = a + b` (`add`) or `a * b` (`mul`); parameters m, a, b, o: f32[m][width]. `o` may be `a` or `b`."""
+    """`o = a + b` (`add`) or `a * b` (`mul`); parameters m, a, b, o: f32[m][padded(width)]. `o` may be `a` or `b`."""
     if op not in ("add", "mul"):
         raise UnsupportedError(f"no elementwise kernel for {op!r} of two activations; known: add, mul")
     combine: Callable[..., Expr] = (lambda a, b: a + b) if op == "add" else (lambda a, b: a * b)
@@ -41,7 +42,7 @@ def unary(width: int, op: str, value: float = 0.0) -> Kernel:
 
 @factory
 def gated(width: int, act: str) -> Kernel:
-    """`o = act(gate) * up`; parameters m, gate, up, o: f32[m][width]."""
+    """`o = act(gate) * up`; parameters m, gate, up, o: f32[m][padded(width)]."""
     _known(act)
     return _rows(symbol("gated", act, width), width, ("gate", "up"), lambda g, u: activation.apply(act, g) * u)
 
@@ -69,10 +70,10 @@ def _known(act: str) -> None:
 
 
 def _rows(name: str, width: int, inputs: tuple[str, ...], compute: Callable[..., Expr]) -> Kernel:
-    whole_vectors(name, width=width)
+    vectors = padded(width) // LANES
 
     def body(lo: Expr, hi: Expr, m: Expr, *memories: Memory) -> None:
-        with loop(lo * (width // LANES), hi * (width // LANES)) as i:
+        with loop(lo * vectors, hi * vectors) as i:
             memories[-1].store(i * LANES, compute(*(x.vector(i * LANES) for x in memories[:-1])))
 
     return _kernel(name, inputs, body, "row")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.kernels.kernel import Kernel, Param, factory
-from edgeq.kernels.naming import symbol, whole_vectors
+from edgeq.kernels.naming import padded, symbol
 from edgeq.kernels.vector import LANES, Expr, Memory, cast, fence, function, i32, i64, let, loop, splat
 from edgeq.quant.format import VECTOR_BYTES, GroupOffsets, WeightFormat
 from edgeq.targets.isa import Isa
@@ -19,10 +19,11 @@ from edgeq.targets.isa import Isa
 
 @factory
 def embed(N: int, K: int, fmt: WeightFormat, scale: float = 1.0) -> Kernel:
-    """`o[i] = scale * w[ids[i]]` for rows lo..hi; parameters m, ids: i32[m], w: packed [N, K], o: f32[m][K].
+    """`o[i] = scale * w[ids[i]]` for rows lo..hi; parameters m, ids: i32[m], w: packed [N, P], o: f32[m][P].
 
-    Ids must be below N. Raises UnsupportedError when the format cannot hold K channels.
+    P = padded(K): channels from K on are stored as zeros. Ids must be below N.
     """
+    name, K = symbol("embed", N, K, str(fmt), float(scale)), padded(K)
     fmt.check_width(K)
     row = _FloatRow(K, fmt, float(scale)) if fmt.is_float else _CodeRow(K, fmt, float(scale))
 
@@ -34,15 +35,14 @@ def embed(N: int, K: int, fmt: WeightFormat, scale: float = 1.0) -> Kernel:
     def build(isa: Isa) -> Any:
         return function(name, isa, ["m"], {"ids": "int32", "w": row.dtype, "o": "float32"}, body)
 
-    name = symbol("embed", N, K, str(fmt), float(scale))
     params = (Param("m", "value"), Param("ids", "in"), Param("w", "weight"), Param("o", "out"))
     return Kernel(name, params, build, "row", weight_bytes=fmt.tile_bytes(K))
 
 
 @factory
 def positions(width: int, offset: int) -> Kernel:
-    """`o[i] = x[i] + w[pos + i + offset]` for rows lo..hi; parameters m, pos, w: f32[][width], x, o: f32[m][width]."""
-    whole_vectors("positions", width=width)
+    """`o[i] = x[i] + w[pos + i + offset]` for rows lo..hi; parameters m, pos, w: f32[][P], x, o: f32[m][P]."""
+    name, width = symbol("positions", width, offset), padded(width)
 
     def body(lo: Expr, hi: Expr, m: Expr, pos: Expr, w: Memory, x: Memory, o: Memory) -> None:
         with loop(lo * (width // LANES), hi * (width // LANES)) as i:
@@ -51,7 +51,6 @@ def positions(width: int, offset: int) -> Kernel:
     def build(isa: Isa) -> Any:
         return function(name, isa, ["m", "pos"], dict.fromkeys(("w", "x", "o"), "float32"), body)
 
-    name = symbol("positions", width, offset)
     params = (Param("m", "value"), Param("pos", "value"), Param("w", "weight"), Param("x", "in"), Param("o", "out"))
     return Kernel(name, params, build, "row", weight_bytes=4 * width)
 

@@ -2,6 +2,7 @@
 
 Sums run over four accumulators of 16 lanes (vector i goes to accumulator i mod 4), joined pairwise, then over the lanes
 by `sum16`. Layer norm takes two passes: the mean, then the squares of what is left: a large mean cancels nothing.
+Pad lanes of the last vector are neither counted nor changed; slices that are not whole vectors go through the stack.
 """
 
 from __future__ import annotations
@@ -13,11 +14,29 @@ import numpy as np
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels.kernel import Kernel, Param, factory
-from edgeq.kernels.naming import symbol, whole_vectors
-from edgeq.kernels.vector import LANES, Expr, Memory, Reg, f32, fence, fma, function, let, loop, splat, sqrt, sum16
+from edgeq.kernels.lanes import within
+from edgeq.kernels.naming import padded, symbol
+from edgeq.kernels.vector import (
+    LANES,
+    Expr,
+    Memory,
+    Reg,
+    Stack,
+    f32,
+    fence,
+    fma,
+    function,
+    i32,
+    let,
+    loop,
+    splat,
+    sqrt,
+    sum16,
+)
 from edgeq.targets.isa import Isa
 
 _CHAINS = 4
+Load = Callable[[Expr], Expr]  # 16 elements from element i of a slice on
 
 
 @factory
@@ -25,34 +44,53 @@ def norm(
     width: int, kind: str, eps: float, offset: float = 0.0, heads: int = 1, weight: bool = True,
     bias: bool | None = None,
 ) -> Kernel:  # fmt: skip
-    """Rows `lo..hi` of x: f32[m][width] -> o: f32[m][width]; parameters m, x, w, b, o.
+    """Rows `lo..hi` of x: f32[m][padded(width)] -> o, of the same shape; parameters m, x, w, b, o.
 
     `rms`: `x / sqrt(mean(x**2) + eps) * (w + offset)`; `layer`: `(x - mean) / sqrt(var + eps) * (w + offset) + b`.
     w, b: f32[width / heads]; `weight`, `bias` false: never read (bias defaults to true for `layer`). `o` may be `x`.
-    Raises UnsupportedError for another kind or slices that are not multiples of 16.
+    Raises UnsupportedError for another kind or slices that are not equal.
     """
     if kind not in ("rms", "layer"):
         raise UnsupportedError(f"no kernel for norm {kind!r}; known: rms, layer")
     size, has_bias = width // heads, kind == "layer" if bias is None else bias
     flags = "".join(c for c, on in (("w", weight), ("b", has_bias)) if on)
     name = symbol("norm", kind, width, heads, float(eps), float(offset), flags or "plain")
-    whole_vectors(name, slice=size if width % heads == 0 else width % heads)
+    if size * heads != width or not size:
+        raise UnsupportedError(f"norm: {width} channels do not divide into {heads} slices")
 
-    def row(x: Memory, w: Memory, b: Memory, o: Memory, at: Expr) -> None:
-        shift, factor = _statistics(x.vector, at, size, kind, eps)
-        with loop(0, size // LANES) as i:
-            y = x.vector(at + i * LANES) if shift is None else x.vector(at + i * LANES) - splat(shift)
+    def slice_(load: Load, w: Memory, b: Memory, store: Callable[[Expr, Expr], None]) -> None:
+        shift, factor = _statistics(load, size, kind, eps)
+        with loop(0, padded(size) // LANES) as i:
+            at = let(i * LANES)
+            y = load(at) if shift is None else load(at) - splat(shift)
             y = fence(y * splat(factor))
-            gain = (w.vector(i * LANES) + splat(float(offset))) if weight and offset else w.vector(i * LANES)
+            gain = (w.vector(at) + splat(float(offset))) if weight and offset else w.vector(at)
             if weight and has_bias:
-                y = fma(y, gain, b.vector(i * LANES))
+                y = fma(y, gain, b.vector(at))
             elif weight or has_bias:
-                y = y * gain if weight else y + b.vector(i * LANES)
-            o.store(at + i * LANES, y)
+                y = y * gain if weight else y + b.vector(at)
+            store(at, within(at, y, size))
 
     def body(lo: Expr, hi: Expr, m: Expr, x: Memory, w: Memory, b: Memory, o: Memory) -> None:
-        with loop(lo * heads, hi * heads) as i:
-            row(x, w, b, o, let(i * size))
+        if heads == 1 or size % LANES == 0:
+            stride = padded(size)
+            with loop(lo * heads, hi * heads) as i:
+                at = let(i * stride)
+                slice_(lambda k: x.vector(at + k), w, b, lambda k, y: o.store(at + k, y))
+            return
+        one, stride = Stack(padded(size), "float32"), padded(width)
+        with loop(0, padded(size)) as k:
+            one.store(k, f32(0.0))
+        with loop(lo, hi) as i:
+            with loop(0, heads) as h:
+                at = let(i * stride + h * size)
+                with loop(0, size) as k:
+                    one.store(k, x[at + k])
+                slice_(one.vector, w, b, one.store)
+                with loop(0, size) as k:
+                    o.store(at + k, one[k])
+            with loop(width, stride) as k:
+                o.store(i * stride + k, f32(0.0))
 
     def build(isa: Isa) -> Any:
         return function(name, isa, ["m"], dict.fromkeys(("x", "w", "b", "o"), "float32"), body)
@@ -63,7 +101,7 @@ def norm(
 
 def inverse_rms(load: Callable[[Expr], Expr], at: Expr, size: int, eps: float) -> Expr:
     """`1 / sqrt(mean(x**2) + eps)` of `load(at + i)`, i < size (a multiple of 16): the canonical order."""
-    return _statistics(load, at, size, "rms", eps)[1]
+    return _statistics(lambda i: load(at + i), size, "rms", eps)[1]
 
 
 def reference(
@@ -79,15 +117,15 @@ def reference(
     return (y if b is None else y + b).reshape(x.shape)
 
 
-def _statistics(load: Callable[[Expr], Expr], at: Expr, size: int, kind: str, eps: float) -> tuple[Expr | None, Expr]:
-    """What to subtract (None for rms) and what to multiply with."""
+def _statistics(load: Load, size: int, kind: str, eps: float) -> tuple[Expr | None, Expr]:
+    """What to subtract (None for rms) and what to multiply with; pad lanes are zeros."""
     shift = None
     if kind == "layer":
-        shift = let(_sum(lambda i, s: s + load(at + i * LANES), size) * f32(1 / size))
+        shift = let(_sum(lambda i, s: s + load(i * LANES), size) * f32(1 / size))
 
     def add_square(i: Expr, s: Expr) -> Expr:
-        v = load(at + i * LANES)
-        v = let(fence(v if shift is None else v - splat(shift)))
+        v = load(i * LANES)
+        v = let(fence(v if shift is None else within(i * LANES, v - splat(shift), size)))
         return fma(v, v, s)
 
     mean = fence(_sum(add_square, size) * f32(1 / size))
@@ -95,14 +133,14 @@ def _statistics(load: Callable[[Expr], Expr], at: Expr, size: int, kind: str, ep
 
 
 def _sum(step: Callable[[Expr, Expr], Expr], size: int) -> Expr:
-    """Sum over `size // 16` vectors: `step(i, partial) -> partial`."""
-    vectors = size // LANES
+    """Sum over the vectors of a slice: `step(i, partial) -> partial`."""
+    vectors = padded(size) // LANES
     sums = [Reg("float32", splat(0.0)) for _ in range(min(_CHAINS, vectors))]
     with loop(0, vectors // _CHAINS) as i:
         for c, s in enumerate(sums):
             s.set(step(i * _CHAINS + c, s.v))
     for i in range(vectors // _CHAINS * _CHAINS, vectors):
-        sums[i % _CHAINS].set(step(i, sums[i % _CHAINS].v))
+        sums[i % _CHAINS].set(step(i32(i), sums[i % _CHAINS].v))
     while len(sums) > 1:  # neighbours join: (0 + 1) + (2 + 3)
         pairs = [sums[k : k + 2] for k in range(0, len(sums), 2)]
         sums = [Reg("float32", p[0].v + p[1].v) if len(p) == 2 else p[0] for p in pairs]

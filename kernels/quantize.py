@@ -2,6 +2,7 @@
 
 `code = rint(t * (127 / absmax))`, `sa = absmax / 127` with `t` the (normalised) row. RMSNorm's factor 1/rms is positive
 and the same for the whole row, so it does not change the codes: t is `x * (nw + offset)`, the factor goes into `sa`.
+Rows are `P = padded(K)` floats apart and become P codes; pad lanes are zeros that nothing but the codes counts.
 `quantize` (decode) and `quantize_rows` (a chunk) run the same operations on a row, so they agree bit for bit.
 """
 
@@ -16,7 +17,8 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
 from edgeq.kernels.kernel import Kernel, Param, factory
-from edgeq.kernels.naming import symbol
+from edgeq.kernels.lanes import within
+from edgeq.kernels.naming import padded, symbol
 from edgeq.targets.isa import Isa
 
 ABSMAX_FLOOR = 1e-20  # a row of zeros gets codes 0 and a scale that is no division by zero
@@ -37,41 +39,54 @@ class Spec:
     norm: str | None = None
     eps: float = 0.0
     offset: float = 0.0
+    weight: bool = True
+    bias: bool = True
 
     def __post_init__(self) -> None:
         if self.norm not in (None, "rms", "layer"):
             raise UnsupportedError(f"quantize: no norm {self.norm!r}; known: None, 'rms', 'layer'")
-        if self.K <= 0 or self.K % V.LANES or self.group_size % V.LANES:
-            raise UnsupportedError(f"quantize: {self.K} channels in groups of {self.group_size}; need multiples of 16")
+        if self.K <= 0 or self.group_size % V.LANES:
+            raise UnsupportedError(f"quantize: {self.K} channels in groups of {self.group_size}; need groups of 16 n")
+
+    @property
+    def width(self) -> int:
+        """P: floats from row to row, and codes of a row."""
+        return padded(self.K)
 
     @property
     def groups(self) -> list[tuple[int, int]]:
         """[start, end) of each group; the last may be shorter."""
-        size = self.group_size or self.K
-        return [(k, min(k + size, self.K)) for k in range(0, self.K, size)]
+        size = self.group_size or self.width
+        return [(k, min(k + size, self.width)) for k in range(0, self.width, size)]
 
     def name(self, family: str) -> str:
         """C symbol without the ISA."""
-        norm = (self.norm, float(self.eps), float(self.offset)) if self.norm else ()
+        if not self.norm:
+            return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}")
+        parts = ("weight", "bias") if self.norm == "layer" else ("weight",)
+        left_out = [f"no_{part}" for part in parts if not getattr(self, part)]
+        norm = (self.norm, float(self.eps), float(self.offset), *left_out)
         return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}", *norm)
 
 
 @factory
 def quantize(
-    K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0
-) -> Kernel:
+    K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
+    weight: bool = True, bias: bool = True,
+) -> Kernel:  # fmt: skip
     """One row; call with (0, 1).
 
     Args:
-        K: channels, a multiple of 16.
+        K: channels; P = padded(K) floats and codes a row.
         group_size: the weight's group size, 0 = one group.
         zero: zero point of a symmetric weight (8 or 128), 1 for an asymmetric one.
         norm: None, "rms" or "layer", with `eps`; RMSNorm multiplies by `nw + offset`.
+        weight, bias: false leaves `nw`, `nb` of the norm out (RMSNorm never adds `nb`).
 
-    C parameters: x f32[K], nw f32[K], nb f32[K], q i8[K], corr i32[KG] = -zero * sum of the group's codes, sa f32[1].
+    C parameters: x f32[P], nw f32[K], nb f32[K], q i8[P], corr i32[KG] = -zero * sum of the group's codes, sa f32[1].
     Raises UnsupportedError for other norms and widths.
     """
-    spec = Spec(K, group_size, zero, norm, eps, offset)
+    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, *memories: V.Memory) -> None:
@@ -87,13 +102,14 @@ def quantize(
 
 @factory
 def quantize_rows(
-    K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0
-) -> Kernel:
+    K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
+    weight: bool = True, bias: bool = True,
+) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
 
     C parameters: m, x f32[m, K], nw, nb, q i8[M/R][K/4][R][4], corr i32[M/R][KG][R], sa f32[M], R = isa.gemm_rows.
     """
-    spec = Spec(K, group_size, zero, norm, eps, offset)
+    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, *memories: V.Memory) -> None:
@@ -113,18 +129,18 @@ class _Panel:
     def __init__(self, spec: Spec, rows: int, i: V.Expr, memories: tuple[V.Memory, ...]):
         self.spec, self.rows, self.i, self.memories = spec, rows, i, memories
         block, lane = V.let(i // V.i32(rows)), V.let(i % V.i32(rows))
-        self.quad = V.let(block * V.i32(spec.K // 4 * rows) + lane)
+        self.quad = V.let(block * V.i32(spec.width // 4 * rows) + lane)
         self.corr = V.let(block * V.i32(len(spec.groups) * rows) + lane)
 
     def fill(self) -> None:
         x, nw, nb, _, _, sa = self.memories
-        row = _Row(self.spec, x, V.let(self.i * V.i32(self.spec.K)), nw, nb)
+        row = _Row(self.spec, x, V.let(self.i * V.i32(self.spec.width)), nw, nb)
         sa.store(self.i, row.scale)
         row.emit_codes(lambda k, c: self._store_quads(k, V.bits("int32x4", V.cast("int8", c))), self._store_corr)
 
     def clear(self) -> None:
         self.memories[5].store(self.i, V.f32(0))
-        with V.loop(V.i32(0), V.i32(self.spec.K // V.LANES)) as k:
+        with V.loop(V.i32(0), V.i32(self.spec.width // V.LANES)) as k:
             self._store_quads(k * V.i32(V.LANES), V.bits("int32x4", V.splat(0, 4)))
         with V.loop(V.i32(0), V.i32(len(self.spec.groups))) as g:
             self._store_corr(g, V.i32(0))
@@ -145,7 +161,7 @@ class _Row:
         self.spec, self.x, self.start, self.nw, self.nb = spec, x, start, nw, nb
         if spec.norm == "layer":
             self.mean = V.let(self._sum(lambda k, total: total + self._load(k)) * V.f32(1 / spec.K))
-            centred = lambda k: V.let(self._load(k) - V.splat(self.mean))  # noqa: E731
+            centred = lambda k: V.let(within(k, self._load(k) - V.splat(self.mean), spec.K))  # noqa: E731
             self.factor = self._inverse_root(self._sum_squares(centred))
         elif spec.norm == "rms":
             self.factor = self._inverse_root(self._sum_squares(lambda k: V.let(self._load(k))))
@@ -157,8 +173,8 @@ class _Row:
 
     def emit_codes(self, store: Callable[[V.Expr, V.Expr], None], store_corr: Callable[[V.Expr, V.Expr], None]) -> None:
         """store(k, int32x16 codes) for every 16 channels, store_corr(g, int32) for every group."""
-        size, groups = self.spec.group_size or self.spec.K, self.spec.groups
-        whole = self.spec.K // size
+        size, groups = self.spec.group_size or self.spec.width, self.spec.groups
+        whole = self.spec.width // size
         with V.loop(V.i32(0), V.i32(whole)) as g:
             self._emit_group(g, V.let(g * V.i32(size)), size, store, store_corr)
         for g in range(whole, len(groups)):
@@ -178,13 +194,19 @@ class _Row:
 
     def _value(self, k: V.Expr) -> V.Expr:
         """t: the 16 values at k that are quantized (without RMSNorm's 1 / rms)."""
-        if self.spec.norm is None:
-            return self._load(k)
-        weight = self.nw.vector(k)
-        if self.spec.norm == "rms":
-            return V.fence(self._load(k) * (weight if self.spec.offset == 0 else weight + V.splat(self.spec.offset)))
-        normalised = V.fence((self._load(k) - V.splat(self.mean)) * V.splat(self.factor))
-        return V.fma(normalised, weight, self.nb.vector(k))
+        spec, t = self.spec, self._load(k)
+        if spec.norm is None:
+            return t
+        if spec.norm == "layer":
+            t = V.fence((t - V.splat(self.mean)) * V.splat(self.factor))
+            if spec.weight and spec.bias:
+                t = V.fma(t, self.nw.vector(k), self.nb.vector(k))
+            elif spec.weight or spec.bias:
+                t = V.fence(t * self.nw.vector(k)) if spec.weight else t + self.nb.vector(k)
+        elif spec.weight:
+            weight = self.nw.vector(k)
+            t = V.fence(t * (weight if spec.offset == 0 else weight + V.splat(spec.offset)))
+        return within(k, t, spec.K)
 
     def _sum_squares(self, value: Callable[[V.Expr], V.Expr]) -> V.Expr:
         def step(k: V.Expr, total: V.Expr) -> V.Expr:
@@ -206,7 +228,7 @@ class _Row:
     ) -> V.Expr:
         """Fold `step(k, accumulator)` over the row in `_CHAINS` accumulators of 16 lanes."""
         chains = [V.Reg("float32", V.splat(init)) for _ in range(_CHAINS)]
-        count = self.spec.K // V.LANES
+        count = self.spec.width // V.LANES
         with V.loop(V.i32(0), V.i32(count // _CHAINS)) as i:
             for c, reg in enumerate(chains):
                 reg.set(step(V.let(i * V.i32(_CHAINS * V.LANES) + V.i32(c * V.LANES)), reg.v))
@@ -222,13 +244,12 @@ def reference(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """f32[M, K] -> (codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K])."""
     t = np.asarray(x, np.float64)
-    if norm == "rms":
-        assert nw is not None
-        t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * (nw + np.float64(offset))
-    elif norm == "layer":
-        assert nw is not None and nb is not None
+    if norm == "layer":
         t = t - t.mean(-1, keepdims=True)
-        t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps) * nw + nb
+    if norm:
+        t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps)
+        t = t if nw is None else t * (nw + np.float64(offset))
+        t = t if nb is None else t + nb
     absmax = np.maximum(np.abs(t).max(-1), ABSMAX_FLOOR)
     return t * (127 / absmax)[:, None], absmax / 127, t
 

@@ -65,10 +65,11 @@ def make(rng: np.random.Generator, text: str, N: int, K: int, m: int, extreme: b
         q[1] = 0
     x = np.zeros((M, K), np.float32)
     x[:m] = rng.standard_normal((m, K))
+    live = np.arange(padded) < N  # pad lanes of bias and residual are zeros, so that those of the output are
     return Case(
         fmt, (codes, scale, zero), aligned(pack(codes, scale, zero, fmt)), x[:m], q.astype(np.int8),
-        rng.random(m).astype(np.float32), rng.standard_normal(padded).astype(np.float32),
-        rng.standard_normal((M, padded)).astype(np.float32),
+        rng.random(m).astype(np.float32), (rng.standard_normal(padded) * live).astype(np.float32),
+        (rng.standard_normal((M, padded)) * live).astype(np.float32),
     )  # fmt: skip
 
 

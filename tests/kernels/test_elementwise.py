@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from everywhere import everywhere
 
-from edgeq.errors import UnsupportedError
 from edgeq.kernels import elementwise
 
 ADD, MUL = elementwise.binary(48, "add"), elementwise.binary(48, "mul")
 SCALE, CAP = elementwise.unary(48, "scale", -0.3), elementwise.unary(48, "softcap", 30.0)
 GATED = elementwise.gated(48, "silu")
+RAGGED_ADD, RAGGED_GELU = elementwise.binary(40, "add"), elementwise.unary(33, "gelu")
+RAGGED_GATED = elementwise.gated(40, "silu")
 
 
 @pytest.fixture(scope="module")
 def lib(compile_kernels):
-    return compile_kernels([ADD, MUL, SCALE, CAP, GATED])
+    return compile_kernels([ADD, MUL, SCALE, CAP, GATED, RAGGED_ADD, RAGGED_GELU, RAGGED_GATED])
 
 
 @pytest.mark.parametrize(("kernel", "op"), [(ADD, "add"), (MUL, "mul")])
@@ -49,6 +50,13 @@ def test_names_tell_options_apart():
     assert len(names) == 4 and all(n.isidentifier() for n in names)
 
 
-def test_ragged_width_is_refused():
-    with pytest.raises(UnsupportedError, match="width is 40"):
-        elementwise.binary(40, "add")
+@pytest.mark.parametrize(("kernel", "count"), [(RAGGED_ADD, 2), (RAGGED_GELU, 1), (RAGGED_GATED, 2)])
+def test_ragged_rows_keep_their_pad_lanes(lib, rng, kernel, count):
+    rows = np.zeros((count, 3, 48), np.float32)
+    rows[..., :40] = rng.normal(size=(count, 3, 40))
+    names = [p.name for p in kernel.params if p.access == "in"]
+    given = dict(zip(names, rows, strict=True))
+    o = everywhere(lib, kernel, [(0, 1), (1, 3)], m=3, o=np.full((3, 48), np.nan, "f4"), **given)["o"]
+    op = {RAGGED_ADD: "add", RAGGED_GELU: "gelu", RAGGED_GATED: "gated:silu"}[kernel]
+    np.testing.assert_allclose(o, elementwise.reference(op, *rows), rtol=2e-6, atol=1e-7)
+    assert (o[:, 40:] == 0).all()

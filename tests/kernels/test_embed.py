@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from everywhere import everywhere
 
-from edgeq.errors import UnsupportedError
 from edgeq.kernels import embed
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
@@ -16,11 +15,12 @@ CASES = [  # (N, K, format, scale): whole and ragged groups, last blocks of 1..4
 ]  # fmt: skip
 KERNELS = [embed.embed(N, K, WeightFormat.parse(fmt), scale) for N, K, fmt, scale in CASES]
 POSITIONS = embed.positions(64, 2)
+RAGGED, RAGGED_POSITIONS = embed.embed(20, 40, WeightFormat.parse("f32")), embed.positions(40, 0)
 
 
 @pytest.fixture(scope="module")
 def lib(compile_kernels):
-    return compile_kernels([*KERNELS, POSITIONS])
+    return compile_kernels([*KERNELS, POSITIONS, RAGGED, RAGGED_POSITIONS])
 
 
 def packed(N: int, K: int, fmt: WeightFormat, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -51,6 +51,11 @@ def test_positions(lib, rng):
     assert np.array_equal(o, x + w[11:14])
 
 
-def test_ragged_width_is_refused():
-    with pytest.raises(UnsupportedError, match="40 input channels"):
-        embed.embed(64, 40, WeightFormat.parse("w8"))
+def test_ragged_rows_are_padded_with_zeros(lib, rng):
+    weight = np.pad(rng.normal(size=(20, 40)).astype("f4"), ((0, 0), (0, 8)))
+    data, ids = pack(weight, None, None, WeightFormat.parse("f32")), np.array([19, 0, 16], np.int32)
+    o = everywhere(lib, RAGGED, [(0, 3)], m=3, ids=ids, w=data, o=np.full((3, 48), np.nan, "f4"))["o"]
+    assert np.array_equal(o, weight[ids])
+    x = np.pad(rng.normal(size=(3, 40)).astype("f4"), ((0, 0), (0, 8)))
+    o = everywhere(lib, RAGGED_POSITIONS, [(0, 3)], m=3, pos=1, w=weight, x=x, o=np.full((3, 48), np.nan, "f4"))["o"]
+    assert np.array_equal(o, x + weight[1:4])

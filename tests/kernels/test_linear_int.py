@@ -84,6 +84,7 @@ def test_matches_exact_integers_and_every_variant_agrees(lib, rng, case):
     )
     error = np.abs(found[0][:, : want.shape[1]] - want).max()
     assert error <= 2e-6 * np.abs(want).max()
+    assert not found[0][:, want.shape[1] :].any()  # pad lanes
 
 
 def test_padding_rows_of_the_weight_give_zero(lib, rng):

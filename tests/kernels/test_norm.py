@@ -16,6 +16,10 @@ CASES = {  # (width, kind, eps, offset, heads, weight, bias)
     "layer": (96, "layer", 1e-5, 0.0, 1, True, True),
     "layer without bias": (112, "layer", 1e-5, 0.0, 1, True, False),
     "plain layer": (16, "layer", 1e-5, 0.0, 1, False, False),
+    "layer, ragged": (72, "layer", 1e-5, 0.0, 1, True, True),
+    "rms, ragged": (9, "rms", 1e-5, 1.0, 1, True, False),
+    "layer of ragged heads": (60, "layer", 1e-5, 0.0, 3, True, True),
+    "rms of ragged heads": (40, "rms", 1e-5, 0.0, 2, False, False),
 }
 KERNELS = {name: norm.norm(*case) for name, case in CASES.items()}
 
@@ -32,7 +36,10 @@ def test_matches_float64(lib, rng, case):
     x[1], x[2, 0] = 0, 3000
     w = rng.normal(size=width // heads).astype(np.float32) if weight else None
     b = rng.normal(size=width // heads).astype(np.float32) if bias else None
-    o = everywhere(lib, KERNELS[case], [(0, 2), (2, 5)], m=5, x=x, w=w, b=b, o=np.zeros_like(x))["o"]
+    rows = np.pad(x, ((0, 0), (0, -width % 16)))
+    o = everywhere(lib, KERNELS[case], [(0, 2), (2, 5)], m=5, x=rows, w=w, b=b, o=np.full_like(rows, np.nan))["o"]
+    assert (o[:, width:] == 0).all()
+    o = o[:, :width]
     expected = norm.reference(x, w, b, kind, eps, offset, heads)
     np.testing.assert_allclose(o, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
@@ -51,7 +58,9 @@ def test_in_place(lib, rng):
     assert np.array_equal(memory, apart)
 
 
-@pytest.mark.parametrize(("args", "message"), [((40, "rms", 1e-5), "slice is 40"), ((64, "batch", 1e-5), "batch")])
+@pytest.mark.parametrize(
+    ("args", "message"), [((40, "rms", 1e-5, 0.0, 3), "40 channels"), ((64, "batch", 1e-5), "batch")]
+)
 def test_refusals(args, message):
     with pytest.raises(UnsupportedError, match=message):
         norm.norm(*args)

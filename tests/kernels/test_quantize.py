@@ -13,33 +13,44 @@ from edgeq.targets import x86_64
 
 # K, group size, zero, norm, eps, offset, rows
 CASES = [
-    (48, 32, 8, None, 0.0, 0.0, 3),
-    (16, 0, 128, None, 0.0, 0.0, 1),
-    (576, 128, 1, "rms", 1e-5, 0.0, 5),
-    (80, 32, 8, "rms", 1e-6, 1.0, 16),
-    (1040, 0, 128, "layer", 1e-5, 0.0, 35),
+    (48, 32, 8, None, 0.0, 0.0, True, True, 3),
+    (16, 0, 128, None, 0.0, 0.0, True, True, 1),
+    (576, 128, 1, "rms", 1e-5, 0.0, True, True, 5),
+    (80, 32, 8, "rms", 1e-6, 1.0, True, True, 16),
+    (1040, 0, 128, "layer", 1e-5, 0.0, True, True, 35),
+    (24, 32, 8, None, 0.0, 0.0, True, True, 3),
+    (72, 32, 8, "layer", 1e-5, 0.0, True, True, 4),
+    (43, 0, 128, "rms", 1e-5, 0.0, False, False, 4),
+    (57, 0, 128, "layer", 1e-5, 0.0, False, True, 3),
+    (64, 0, 128, "layer", 1e-5, 0.0, True, False, 3),
 ]
 
 
 @pytest.fixture(scope="module")
 def lib(compile_kernels):
-    return compile_kernels(k for c in CASES for k in (Q.quantize(*c[:6]), Q.quantize_rows(*c[:6])))
+    return compile_kernels(k for c in CASES for k in (Q.quantize(*c[:8]), Q.quantize_rows(*c[:8])))
 
 
 def rows_of(rng, case):
-    K, m = case[0], case[6]
-    x = (rng.standard_normal((m, K)) * 3).astype(np.float32)
+    K, m = case[0], case[8]
+    x = (rng.standard_normal((m, K)) * 3 + 9 * (case[3] == "layer")).astype(np.float32)
     if m > 2:
         x[1] = 0
-    return x, (rng.standard_normal(K) + 1).astype(np.float32), rng.standard_normal(K).astype(np.float32)
+    nw, nb = (rng.standard_normal(K) + 1).astype(np.float32), rng.standard_normal(K).astype(np.float32)
+    return x, nw if case[6] else None, nb if case[7] and case[3] == "layer" else None
+
+
+def spread(x):
+    """Rows with their pad lanes."""
+    return np.pad(x, ((0, 0), (0, -x.shape[1] % 16)))
 
 
 def one_by_one(lib, isa, case, x, nw, nb):
-    K, size = case[:2]
+    K, size = x.shape[1], case[1]
     out = np.zeros(x.shape, np.int8), np.zeros((len(x), -(-K // (size or K))), np.int32), np.zeros(len(x), np.float32)
     for i in range(len(x)):
         q, corr, sa = (aligned(a[i : i + 1]) for a in out)
-        lib(isa, Q.quantize(*case[:6]), 0, 1, aligned(x[i]), nw, nb, q, corr, sa)
+        lib(isa, Q.quantize(*case[:8]), 0, 1, aligned(x[i]), nw, nb, q, corr, sa)
         for whole, row in zip(out, (q, corr, sa), strict=True):
             whole[i] = row[0]
     return out
@@ -47,27 +58,29 @@ def one_by_one(lib, isa, case, x, nw, nb):
 
 def chunk(lib, isa, case, x, nw, nb):
     """All rows at once, in two ranges; buffers start dirty, rows past m must come out zero."""
-    K, size, m, R = case[0], case[1], len(x), isa.gemm_rows
+    K, size, m, R = x.shape[1], case[1], len(x), isa.gemm_rows
     M, KG = -(-m // 16) * 16, -(-K // (size or K))
     q, corr = aligned(np.full((M // R, K // 4, R, 4), 99, np.int8)), aligned(np.full((M // R, KG, R), 99, np.int32))
     sa = aligned(np.full(M, 99, np.float32))
     for lo, hi in ((0, 1), (1, M // 16)):
-        lib(isa, Q.quantize_rows(*case[:6]), lo, hi, m, padded_rows(x), nw, nb, q, corr, sa)
+        lib(isa, Q.quantize_rows(*case[:8]), lo, hi, m, padded_rows(x), nw, nb, q, corr, sa)
     return q.transpose(0, 2, 1, 3).reshape(M, K), corr.transpose(0, 2, 1).reshape(M, KG), sa
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-g{c[1]}-{c[3]}")
 def test_codes_scales_and_corrections(lib, rng, case):
-    _, size, zero, norm, eps, offset, m = case
+    K, size, zero, norm, eps, offset, *_, m = case
     x, nw, nb = rows_of(rng, case)
     exact, scale, _ = Q.reference(x, norm, eps, offset, nw, nb)
+    exact, x = spread(exact), spread(x)
     first = None
     for isa in x86_64.TARGET.isas:
-        if not hasattr(lib.shared, f"{Q.quantize(*case[:6]).name}_{isa.name}"):
+        if not hasattr(lib.shared, f"{Q.quantize(*case[:8]).name}_{isa.name}"):
             continue
         q, corr, sa = one_by_one(lib, isa, case, x, nw, nb)
         assert np.abs(q - exact).max() <= 0.5 + 1e-4  # a code is a nearest integer, ties apart
-        live = x.any(1) | (norm == "layer")
+        assert not q[:, K:].any()
+        live = x.any(1) | (nb is not None)
         assert np.allclose(sa[live], scale[live], rtol=2e-6, atol=0) and (sa[~live] < 1e-10).all()
         assert np.array_equal(corr, Q.corrections(q, size, zero))
         for got, row in zip(chunk(lib, isa, case, x, nw, nb), (q, corr, sa), strict=True):
@@ -81,13 +94,13 @@ def test_halves_round_to_even_and_the_largest_value_is_127(lib):
     values = [127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -127, 3, 0, 126.4, 126.5, -126.5, 1, 0.4999, 63.5]
     x = np.array([values], np.float32)
     for isa in x86_64.TARGET.isas:
-        if hasattr(lib.shared, f"{Q.quantize(*case[:6]).name}_{isa.name}"):
-            q, _, sa = one_by_one(lib, isa, case, x, x[0], x[0])
+        if hasattr(lib.shared, f"{Q.quantize(*case[:8]).name}_{isa.name}"):
+            q, _, sa = one_by_one(lib, isa, case, x, None, None)
             assert np.array_equal(q[0], np.rint(x[0])) and sa[0] == 1
 
 
-def test_other_norms_and_widths_are_refused():
+def test_other_norms_and_groups_are_refused():
     with pytest.raises(UnsupportedError, match="group norm"):
         Q.quantize(64, 32, 8, "group norm")
-    with pytest.raises(UnsupportedError, match="multiples of 16"):
-        Q.quantize_rows(24, 0, 8)
+    with pytest.raises(UnsupportedError, match="groups of 24"):
+        Q.quantize_rows(48, 24, 8)
