@@ -64,12 +64,16 @@ def load_entries(source: Source, shapes: Shapes) -> list[EntryGraph]:
         return [EntryGraph("token", "token", "token", 1, 0, raised_graph(source.config))]
     if getattr(source.config, "is_encoder_decoder", False):
         return _encoder_decoder(source, shapes)
-    return [raised_entry(source.config, face) for face in _interfaces(source.config, source.assets, shapes)]
+    faces = _interfaces(source.config, source.assets | source.extras, shapes)
+    return [raised_entry(source.config, face) for face in faces]
 
 
-def export_entries(config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[EntryGraph]:
-    """The static entries of a model as exported, not raised (masks and attention are `edgeq_trace` ops)."""
-    return [_exported(config, face) for face in _interfaces(config, assets, shapes)]
+def export_entries(config: Any, files: dict[str, bytes], shapes: Shapes) -> list[EntryGraph]:
+    """The static entries of a model as exported, not raised (masks and attention are `edgeq_trace` ops).
+
+    files: of the model's folder, by path: preprocessing, sentence-transformers' modules.
+    """
+    return [_exported(config, face) for face in _interfaces(config, files, shapes)]
 
 
 def _encoder_decoder(source: Source, shapes: Shapes) -> list[EntryGraph]:
@@ -78,8 +82,8 @@ def _encoder_decoder(source: Source, shapes: Shapes) -> list[EntryGraph]:
     return encoder_decoder_entries(source, shapes)
 
 
-def _interfaces(config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
-    return interfaces(build_skeleton(config), config, assets, shapes)
+def _interfaces(config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+    return interfaces(build_skeleton(config), config, files, shapes)
 
 
 def _attempts(config: Any, face: Interface, problems: list[str]) -> Iterator[EntryGraph]:

@@ -25,7 +25,7 @@ def hub_snapshot(model: str, revision: str | None) -> Path:
         ModelError: no such model, no access, or no network.
     """
     if not HUB_ID.fullmatch(model) or model.startswith("."):
-        raise ModelError(f"{model} does not exist: give a folder, a .gguf file, a hub id or demo:smollm2-135m")
+        raise ModelError(f"{model} does not exist: give a folder, a .gguf file, a hub id or a demo model")
     from huggingface_hub import snapshot_download
 
     try:

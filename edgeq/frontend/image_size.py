@@ -10,13 +10,13 @@ DEFAULT = (224, 224)  # of models of any size whose files say nothing
 PARTS = ("vision_config", "backbone_config")
 
 
-def image_size(config: Any, assets: dict[str, bytes], wanted: tuple[int, int] | None) -> tuple[int, int]:
+def image_size(config: Any, files: dict[str, bytes], wanted: tuple[int, int] | None) -> tuple[int, int]:
     """Height and width in pixels, fixed at compile time.
 
     First found of: what the user wants; the preprocessor's crop; the config's image_size; the preprocessor's size, of
     which `shortest_edge` stands for a square (models that take any size, such as DETR, see images resized to it).
     """
-    settings = preprocessor(assets)
+    settings = preprocessor(files)
     crop = settings.get("crop_size") if settings.get("do_center_crop", True) else None
     trained = next(_values(config, "image_size"), None)
     found = (_pair(x) for x in (wanted, crop, trained, settings.get("size")))
@@ -28,11 +28,11 @@ def channels(config: Any) -> int:
     return int(next(_values(config, "num_channels"), 3))
 
 
-def preprocessor(assets: dict[str, bytes]) -> dict[str, Any]:
+def preprocessor(files: dict[str, bytes]) -> dict[str, Any]:
     """The image preprocessor's settings; {} without any."""
     for name in ("preprocessor_config.json", "processor_config.json"):
-        if name in assets:
-            found = json.loads(assets[name])
+        if name in files:
+            found = json.loads(files[name])
             return found.get("image_processor", found)
     return {}
 

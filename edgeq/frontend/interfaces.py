@@ -52,7 +52,7 @@ class Interface:
         return stem if self.batch == 1 else f"{stem}x{self.batch}"
 
 
-def interfaces(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+def interfaces(model: nn.Module, config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
     """Every static entry of a model.
 
     Raises:
@@ -64,26 +64,26 @@ def interfaces(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: 
     if {"vision_encoder", "prompt_encoder", "mask_decoder"} <= offers:
         from edgeq.frontend.interfaces_segment import segmentation
 
-        return segmentation(model, config, assets, shapes)
+        return segmentation(model, config, files, shapes)
     if {"input_ids", "pixel_values"} <= takes and hasattr(model, "get_text_features"):
         from edgeq.frontend.interfaces_towers import two_towers
 
-        return two_towers(model, config, assets, shapes)
+        return two_towers(model, config, files, shapes)
     if "pixel_values" in takes and "input_ids" not in takes:
-        return vision(model, config, assets, shapes)
+        return vision(model, config, files, shapes)
     if "input_ids" in takes and "pixel_values" not in takes:
-        return text(model, config, assets, shapes)
+        return text(model, config, files, shapes)
     raise UnsupportedError(
         f"{type(model).__name__} takes {', '.join(sorted(takes))}: edgeq compiles text encoders, vision models, pairs "
         "of a text and an image tower, promptable segmentation, encoder-decoders and decoder-only language models"
     )
 
 
-def text(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+def text(model: nn.Module, config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
     """Text encoders and classifiers: ids and their mask -> every output of the model, or sentence embeddings."""
     from edgeq.frontend.pooling import pooled
 
-    run = pooled(assets, call_model)
+    run = pooled(files, call_model)
     check_lengths(model, config, shapes.lengths)
     return [
         Interface("text", text_inputs(model, config, batch, length), run, batch, length)
@@ -92,9 +92,9 @@ def text(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes
     ]
 
 
-def vision(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+def vision(model: nn.Module, config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
     """Classification, features, detection: pixels -> every output of the model."""
-    size = image_size(config, assets, shapes.image_size)
+    size = image_size(config, files, shapes.image_size)
     inputs, options = pixel_inputs(config, size), pixel_options(model, config, size)
     run = lambda m, given: call_model(m, given, **options)  # noqa: E731
     return [Interface("image", inputs(batch), run, batch) for batch in shapes.batch]

@@ -16,7 +16,7 @@ from edgeq.frontend.image_size import image_size
 from edgeq.frontend.interfaces import Interface, Outputs, Shapes, Spec, pixel_inputs
 
 
-def segmentation(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+def segmentation(model: nn.Module, config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
     """`image`, `prompt` and `mask` for every batch."""
     pixels = pixel_inputs(config, image_size(config, {}, shapes.image_size))
     found = []

@@ -23,9 +23,9 @@ from edgeq.frontend.interfaces import (
 )
 
 
-def two_towers(model: nn.Module, config: Any, assets: dict[str, bytes], shapes: Shapes) -> list[Interface]:
+def two_towers(model: nn.Module, config: Any, files: dict[str, bytes], shapes: Shapes) -> list[Interface]:
     """`text_<length>` for every length and batch, and `image` for every batch."""
-    size = image_size(config, assets, shapes.image_size)
+    size = image_size(config, files, shapes.image_size)
     pixels, options = pixel_inputs(config, size), pixel_options(model, config, size)
     text_config = getattr(config, "text_config", config)
     check_lengths(model, text_config, shapes.lengths)

@@ -17,15 +17,15 @@ FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "p
 Run = Callable[[Any, dict[str, Tensor]], dict[str, Tensor]]
 
 
-def pooled(assets: dict[str, bytes], run: Run) -> Run:
+def pooled(files: dict[str, bytes], run: Run) -> Run:
     """`run`, or where the folder carries a pooling head: sentence_embedding `[B, D]` and last_hidden_state `[B, S, D]`.
 
     Raises:
         UnsupportedError: modules or a way of pooling that edgeq does not have.
     """
-    if MODULES not in assets:
+    if MODULES not in files:
         return run
-    modules = json.loads(assets[MODULES])
+    modules = json.loads(files[MODULES])
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     unknown = [kind for kind in kinds if kind not in KNOWN]
     if unknown:
@@ -33,12 +33,12 @@ def pooled(assets: dict[str, bytes], run: Run) -> Run:
     if "Pooling" not in kinds:
         return run
     path = modules[kinds.index("Pooling")].get("path", "1_Pooling")
-    return _head(run, _mode(assets, f"{path}/config.json"), "Normalize" in kinds)
+    return _head(run, _mode(files, f"{path}/config.json"), "Normalize" in kinds)
 
 
-def _mode(assets: dict[str, bytes], path: str) -> str:
+def _mode(files: dict[str, bytes], path: str) -> str:
     """mean, cls or max."""
-    settings = json.loads(assets.get(path, b"{}"))
+    settings = json.loads(files.get(path, b"{}"))
     chosen = [name for flag, name in settings.items() if flag.startswith("pooling_mode_") and name is True]
     modes = [flag for flag, on in settings.items() if flag.startswith("pooling_mode_") and on is True]
     if settings.get("pooling_mode") in FLAGS.values() and not chosen:

@@ -1,4 +1,4 @@
-"""Tokenizer assets: the files an artifact carries, and golden lines that prove it tokenizes as the original does."""
+"""The files an artifact carries, and golden lines that prove it tokenizes as the original does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 ASSETS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json",
+    "preprocessor_config.json", "processor_config.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model",
+    "sentence_bert_config.json", "config_sentence_transformers.json",
 )
+COMPILE_FILES = ("modules.json", "*/config.json")  # how sentence-transformers puts a model together
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 GOLDEN_TEXTS = (
     "Hello, world!",
@@ -26,6 +29,12 @@ def folder_assets(folder: Path) -> dict[str, bytes]:
     for pattern in LICENCES:
         found.update({path.name: path for path in sorted(folder.glob(pattern)) if path.is_file()})
     return {name: path.read_bytes() for name, path in found.items()}
+
+
+def compile_files(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that say how the model is put together, by path in it."""
+    found = [path for pattern in COMPILE_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def golden(tokenizer: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -35,31 +36,39 @@ class NamedWeights:
     """A checkpoint under the names that the model uses.
 
     aliases: model name -> stored name, where they differ (tied tensors, a missing or additional base prefix).
+    computed: what the checkpoint leaves out because the model computes it (biases of zeros).
     """
 
     def __init__(self, stored: Weights, aliases: dict[str, str] | None = None) -> None:
         self.stored = stored
         self.aliases = dict(aliases or {})
+        self.computed: dict[str, Tensor] = {}
         self._known = set(stored.names())
 
     def names(self) -> list[str]:
         """Stored names, then aliases."""
-        return [*self.stored.names(), *(a for a in self.aliases if a not in self._known)]
+        return [*self.stored.names(), *(a for a in self.aliases if a not in self._known), *self.computed]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape, from the header alone."""
+        if name in self.computed:
+            return tuple(self.computed[name].shape)
         return self.stored.shape(self._stored_name(name))
 
     def dtype(self, name: str) -> str:
         """How it is stored."""
+        if name in self.computed:
+            return "F32"
         return self.stored.dtype(self._stored_name(name))
 
     def read(self, name: str, rows: slice | None = None) -> Tensor:
         """The tensor, or a range of its first axis; floating point as float32."""
+        if name in self.computed:
+            return self.computed[name].float()[rows or slice(None)]
         return self.stored.read(self._stored_name(name), rows)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._known or name in self.aliases
+        return name in self._known or name in self.aliases or name in self.computed
 
     def _stored_name(self, name: str) -> str:
         found = self.aliases.get(name, name)
@@ -75,15 +84,17 @@ def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
         ModelError: tensors that are missing or have another shape than the model's.
     """
     groups: dict[int, list[str]] = {}
-    parameters = stored_tensors(model)
-    for name, parameter in parameters.items():
-        groups.setdefault(id(parameter), []).append(name)
+    stored = stored_tensors(model)
+    for name, tensor in stored.items():
+        groups.setdefault(id(tensor), []).append(name)
     prefix, renamed = getattr(model, "base_model_prefix", ""), _renamed(weights, model)
     problems = []
     for names in groups.values():
         found = next((s for n in names for s in _spellings(n, prefix, renamed) if s in weights._known), None)
-        want = tuple(parameters[names[0]].shape)
-        if found is None:
+        want = tuple(stored[names[0]].shape)
+        if found is None and _is_optional(model, names[0]):
+            weights.computed.update(dict.fromkeys(names, stored[names[0]]))
+        elif found is None:
             problems.append(f"{names[0]} is missing")
         elif weights.stored.shape(found) != want:
             problems.append(f"{found} has shape {list(weights.stored.shape(found))}, the model needs {list(want)}")
@@ -93,24 +104,29 @@ def bind(weights: NamedWeights, model: torch.nn.Module, where: str) -> None:
         raise ModelError(f"{where} does not hold the weights of {type(model).__name__}: {_first(problems)}")
 
 
+def _is_optional(model: torch.nn.Module, name: str) -> bool:
+    """Whether a tensor may be missing: a buffer of which the class says that its computed value stands in for it."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_missing", None) or []
+    return name in dict(model.named_buffers()) and any(re.search(pattern, name) for pattern in patterns)
+
+
 def _renamed(weights: NamedWeights, model: torch.nn.Module) -> dict[str, str]:
     """Name today -> stored name, of tensors that transformers renamed since checkpoints were written."""
     from transformers.conversion_mapping import WeightRenaming, get_model_conversion_mapping
+    from transformers.core_model_loading import rename_source_key
 
     rules = [r for r in get_model_conversion_mapping(model) if isinstance(r, WeightRenaming)]  # type: ignore[arg-type]
-    pairs = ((rule.rename_source_key(name)[0], name) for name in weights.stored.names() for rule in rules)
+    pairs = ((rename_source_key(name, rules, [])[0], name) for name in weights.stored.names())
     return {new: old for new, old in pairs if new != old}
 
 
 def _spellings(name: str, prefix: str, renamed: dict[str, str]) -> Iterable[str]:
     """A checkpoint of the bare base model lacks the base prefix; some have it where the model does not."""
-    yield name
-    if name in renamed:
-        yield renamed[name]
-    if prefix and name.startswith(prefix + "."):
-        yield name[len(prefix) + 1 :]
-    elif prefix:
-        yield f"{prefix}.{name}"
+    other = name[len(prefix) + 1 :] if name.startswith(prefix + ".") else f"{prefix}.{name}"
+    for spelling in (name, other) if prefix else (name,):
+        yield spelling
+        if spelling in renamed:
+            yield renamed[spelling]
 
 
 def _first(problems: list[str], most: int = 6) -> str:
