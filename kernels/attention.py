@@ -23,37 +23,42 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.kernels.attention_tile import MAX_ROWS, Buffers, Rows, Shape, attend, max_rows
+from edgeq.kernels.attention_tile import BIAS_MARGIN, MAX_ROWS, Buffers, Rows, Shape, attend, max_rows
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.transcendental import LOG2E
 from edgeq.kernels.vector import Expr, Memory, Reg, function, i32, let, loop, maximum, minimum
 from edgeq.targets.isa import Isa
 
-_POINTERS = ("qkv", "kc", "vc", "ks", "vs", "scratch", "o")
-_ACCESS = ("in", "in", "in", "in", "in", "scratch", "out")
+_ACCESS = {
+    "qkv": "in", "kc": "in", "vc": "in", "ks": "in", "vs": "in", "bias": "weight", "scratch": "scratch", "o": "out",
+}  # fmt: skip
 
 
 @factory
 def decode(
-    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
-) -> Kernel:
+    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0,
+    bias: bool = False,
+) -> Kernel:  # fmt: skip
     """Query heads `lo..hi` of the row at `pos` -> o: f32[H*Dv]; parameters pos, qkv, kc, vc, ks, vs, scratch, o.
 
     Query head h is at `qkv + h*D`, already rotated and scaled to base-2 scores. It sees positions `pos-left..pos` (all
     when left is -1). `softcap` c: scores become c*tanh(score/c) in natural units. Scratch: `scratch_bytes(context)`.
+    `bias`: one more pointer before scratch, f32[H][context + 32]: entry i is added, in natural units, to the scores of
+    keys `context - 1 - i` positions back (`distance_table` makes it of biases by distance).
     Raises UnsupportedError for shapes that the caches cannot hold.
     """
-    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap))
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias)
 
     def emit(isa: Isa, lo: Expr, hi: Expr, pos: Expr, *memories: Memory) -> None:
-        at, R = Buffers(*memories), shape.group
+        at, R = _buffers(shape, memories), shape.group
         with loop(lo // R, (hi + (R - 1)) // R) as g:
             head, end = Reg("int32", maximum(lo, g * R), lanes=1), let(minimum(hi, (g + 1) * R))
             for size in _tile_sizes(min(R, max_rows(isa))):
                 with loop(0, let((end - head.v) // size)):
                     h = let(head.v)
-                    attend(shape, isa, at, Rows(size, let(h * D), D, let(h * Dv), Dv, g, pos, 0, pos))
+                    biases = let(h * shape.bias_span), shape.bias_span
+                    attend(shape, isa, at, Rows(size, let(h * D), D, let(h * Dv), Dv, g, pos, 0, pos, *biases))
                     head.set(h + size)
 
     return _kernel("attention_decode", shape, ("pos",), "query head", emit)
@@ -61,26 +66,28 @@ def decode(
 
 @factory
 def chunk(
-    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0
-) -> Kernel:
+    H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0,
+    bias: bool = False,
+) -> Kernel:  # fmt: skip
     """Rows of a chunk, causal -> o: f32[m][H*Dv]; parameters m, pos, qkv, kc, vc, ks, vs, scratch, o.
 
     Unit: `head * ceil(m / 16) + block of 16 rows`. Row i is at position pos + i and sees `pos+i-left..pos+i`; keys and
     values of the whole chunk are already in the caches. Rows m.. of the last block get arbitrary values. Otherwise as
     `decode`, whose results it equals bit for bit.
     """
-    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap))
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias)
 
     def emit(isa: Isa, lo: Expr, hi: Expr, m: Expr, pos: Expr, *memories: Memory) -> None:
-        at, size, blocks = Buffers(*memories), max_rows(isa), let((m + 15) >> 4)
+        at, size, blocks = _buffers(shape, memories), max_rows(isa), let((m + 15) >> 4)
         with loop(lo, hi) as unit:
             head = let(unit // blocks)
             row = let((unit - head * blocks) * 16)
             with loop(0, (minimum(m - row, i32(16)) + (size - 1)) // size) as t:
                 i = let(row + t * size)
                 q, o = let(i * ld + head * D), let((i * H + head) * Dv)
-                group = let(head // shape.group)
-                attend(shape, isa, at, Rows(size, q, ld, o, H * Dv, group, let(pos + i), 1, let(pos + m - 1)))
+                group, biases = let(head // shape.group), let(head * shape.bias_span)
+                last = let(pos + m - 1)
+                attend(shape, isa, at, Rows(size, q, ld, o, H * Dv, group, let(pos + i), 1, last, biases))
 
     return _kernel("attention_chunk", shape, ("m", "pos"), "query head x block of 16 rows", emit)
 
@@ -90,10 +97,19 @@ def scratch_bytes(context: int) -> int:
     return MAX_ROWS * (context + 16) * 4
 
 
+def distance_table(bias: np.ndarray) -> np.ndarray:
+    """Biases by distance [H][context] (0: the row itself) -> f32[H][context + 32] as the kernels read them."""
+    return np.pad(bias[:, ::-1], ((0, 0), (0, BIAS_MARGIN))).astype(np.float32)
+
+
 def reference(
-    q: np.ndarray, keys: np.ndarray, values: np.ndarray, pos: int, left: int = -1, softcap: float = 0.0
-) -> np.ndarray:
-    """Rows q [m][H][D] at pos.. over keys [HK][context][D], values [HK][context][Dv] -> [m][H][Dv], all float64."""
+    q: np.ndarray, keys: np.ndarray, values: np.ndarray, pos: int, left: int = -1, softcap: float = 0.0,
+    bias: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Rows q [m][H][D] at pos.. over keys [HK][context][D], values [HK][context][Dv] -> [m][H][Dv], all float64.
+
+    bias: [H][context] by distance.
+    """
     out = np.zeros((len(q), q.shape[1], values.shape[-1]))
     group = q.shape[1] // len(keys)
     for i, row in enumerate(np.asarray(q, np.float64)):
@@ -101,6 +117,7 @@ def reference(
         for h, query in enumerate(row):
             s = keys[h // group, seen] @ query / LOG2E
             s = softcap * np.tanh(s / softcap) if softcap else s
+            s = s if bias is None else s + bias[h, pos + i - np.arange(seen.start, seen.stop)]
             p = np.exp(s - s.max())
             out[i, h] = (p / p.sum()) @ values[h // group, seen]
     return out
@@ -111,14 +128,21 @@ def _tile_sizes(largest: int) -> list[int]:
     return [largest, *(1 << k for k in range(largest.bit_length() - 1, -1, -1) if 1 << k < largest)]
 
 
+def _buffers(shape: Shape, memories: tuple[Memory, ...]) -> Buffers:
+    """The pointers, with or without biases."""
+    return Buffers(*memories) if shape.bias else Buffers(*memories[:5], None, *memories[5:])
+
+
 def _kernel(family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]) -> Kernel:
     name = symbol(
-        family, shape.H, shape.HK, shape.D, shape.Dv, shape.ld, shape.kv, shape.context, shape.left, shape.softcap
-    )
+        family, shape.H, shape.HK, shape.D, shape.Dv, shape.ld, shape.kv, shape.context, shape.left, shape.softcap,
+        *(["bias"] if shape.bias else []),
+    )  # fmt: skip
+    access = {p: a for p, a in _ACCESS.items() if shape.bias or p != "bias"}
 
     def build(isa: Isa) -> Any:
-        types = {p: shape.cache.dtype if p in ("kc", "vc") else "float32" for p in _POINTERS}
+        types = {p: shape.cache.dtype if p in ("kc", "vc") else "float32" for p in access}
         return function(name, isa, scalars, types, lambda *args: emit(isa, *args))
 
     values = (Param(s, "value") for s in scalars)
-    return Kernel(name, (*values, *(Param(p, a) for p, a in zip(_POINTERS, _ACCESS, strict=True))), build, unit)
+    return Kernel(name, (*values, *(Param(p, a) for p, a in access.items())), build, unit)

@@ -41,6 +41,7 @@ from edgeq.kernels.vector import (
 from edgeq.targets.isa import Isa
 
 MAX_ROWS = 8
+BIAS_MARGIN = 32  # over MAX_ROWS - 1 later rows, rounded up to a block
 _LOWEST = -3e38  # below every score; not infinite, so that differences stay numbers
 _BUDGET = {"vnni512": 16, "avx2": 4}  # 16-lane accumulators that fit beside the operands; elsewhere 1
 
@@ -49,7 +50,8 @@ _BUDGET = {"vnni512": 16, "avx2": 4}  # 16-lane accumulators that fit beside the
 class Shape:
     """One attention: query heads H over HK key/value heads, rows of qkv `ld` floats, window and softcap.
 
-    `left`: positions seen back besides itself, -1 all. `softcap`: 0 = none. Raises UnsupportedError.
+    `left`: positions seen back besides itself, -1 all. `softcap`: 0 = none. `bias`: scores get one by distance. Raises
+    UnsupportedError.
     """
 
     H: int
@@ -61,6 +63,7 @@ class Shape:
     context: int
     left: int
     softcap: float
+    bias: bool = False
 
     def __post_init__(self) -> None:
         if self.H % self.HK:
@@ -82,6 +85,12 @@ class Shape:
         """Floats of scratch a row; not a power of two, so that rows fall into different cache sets."""
         return self.context + LANES
 
+    @property
+    def bias_span(self) -> int:
+        """Floats of a head's biases; entry `context - 1 - distance`, so that those of ascending positions ascend, and
+        room for positions that a block holds after a row's own."""
+        return self.context + BIAS_MARGIN
+
     def first(self, position: Expr) -> Expr:
         """First position that a query at `position` sees."""
         return i32(0) if self.left < 0 else let(maximum(position - self.left, i32(0)))
@@ -96,6 +105,7 @@ class Buffers:
     vc: Memory
     ks: Memory
     vs: Memory
+    bias: Memory | None
     scratch: Memory
     o: Memory
 
@@ -104,8 +114,8 @@ class Buffers:
 class Rows:
     """`count` query rows: where they and their outputs lie, and which positions they see.
 
-    Row r is at `q + r * q_stride` of qkv, its output at `o + r * o_stride`; its position is `position + r * step`.
-    No position after `last` is read.
+    Row r is at `q + r * q_stride` of qkv, its output at `o + r * o_stride`; its position is `position + r * step`, its
+    biases at `bias + r * bias_stride`. No position after `last` is read.
     """
 
     count: int
@@ -117,6 +127,8 @@ class Rows:
     position: Expr
     step: int
     last: Expr
+    bias: Expr = 0
+    bias_stride: int = 0
 
 
 def max_rows(isa: Isa) -> int:
@@ -168,14 +180,19 @@ class _Tile:
         for r, line in enumerate(acc):
             for j, a in enumerate(line):
                 position = let((block + j) * LANES)
-                self.at.scratch.store(r * shape.span + position, self._finish(a.v, position))
+                self.at.scratch.store(r * shape.span + position, self._finish(a.v, position, r))
 
-    def _finish(self, score: Expr, position: Expr) -> Expr:
-        """A sum of products -> a base-2 score."""
+    def _finish(self, score: Expr, position: Expr, row: int) -> Expr:
+        """A sum of products -> a base-2 score of the 16 positions from `position` on."""
         score = fence(score)
         if self.shape.cache.quantized:
             score = fence(score * self.at.ks.vector(self.shape.cache.scale_at(self.rows.head, position)))
-        return soft_cap(score, self.shape.softcap * LOG2E) if self.shape.softcap else score
+        if self.shape.softcap:
+            score = fence(soft_cap(score, self.shape.softcap * LOG2E))
+        if self.at.bias is None:
+            return score
+        nearest = self.rows.bias + row * self.rows.bias_stride + (self.shape.context - 1)
+        return fma(self.at.bias.vector(nearest - self._position(row) + position), splat(LOG2E), score)
 
     def _softmax(self) -> Stack:
         """Scores -> weights (times the value scales of an i8 cache); returns 1 / sum of each row."""

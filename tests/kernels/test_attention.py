@@ -21,6 +21,7 @@ class Case:
     context: int
     left: int = -1
     softcap: float = 0.0
+    bias: bool = False
 
     @property
     def cache(self) -> KvCache:
@@ -29,7 +30,7 @@ class Case:
     @property
     def args(self) -> tuple:
         ld = (self.H + self.HK) * self.D + self.HK * self.Dv
-        return self.H, self.HK, self.D, self.Dv, ld, self.kv, self.context, self.left, self.softcap
+        return self.H, self.HK, self.D, self.Dv, ld, self.kv, self.context, self.left, self.softcap, self.bias
 
 
 CASES = {
@@ -38,6 +39,8 @@ CASES = {
     "no groups": Case(2, 2, 80, 80, "f32", 64),
     "window": Case(7, 1, 16, 48, "f16", 272, left=20),
     "window and softcap": Case(2, 1, 32, 32, "i8", 272, left=5, softcap=3.0),
+    "bias by distance": Case(3, 3, 16, 16, "f16", 272, bias=True),
+    "bias, window and softcap": Case(4, 2, 16, 32, "i8", 272, left=19, softcap=4.0, bias=True),
     "sees itself only": Case(10, 1, 16, 16, "f32", 64, left=0),
 }
 DECODE = {name: attention.decode(*case.args) for name, case in CASES.items()}
@@ -64,13 +67,20 @@ def inputs(case: Case, pos: int, m: int, rng: np.random.Generator, scale: float 
             scales[:, pos + m :] = np.nan
     kc = kc.reshape(case.HK, -1, 16, case.D).transpose(0, 1, 3, 2).copy()
     scratch = np.full(attention.scratch_bytes(case.context) // 4, np.nan, np.float32)
-    return {"qkv": qkv, "kc": kc, "vc": vc, "ks": ks, "vs": vs, "scratch": scratch}
+    given = {"qkv": qkv, "kc": kc, "vc": vc, "ks": ks, "vs": vs, "scratch": scratch}
+    return {**given, "bias": attention.distance_table(biases(case))} if case.bias else given
+
+
+def biases(case: Case) -> np.ndarray:
+    """By distance [H][context]."""
+    return np.random.default_rng(7).normal(size=(case.H, case.context)) * 3
 
 
 def expected(case: Case, given: dict, pos: int, m: int) -> np.ndarray:
     q = given["qkv"][:m, : case.H * case.D].reshape(m, case.H, case.D)
+    bias = biases(case) if case.bias else None
     keys, values = case.cache.keys(given["kc"], given["ks"]), case.cache.values(given["vc"], given["vs"])
-    return attention.reference(q, keys, values, pos, case.left, case.softcap).reshape(m, -1)
+    return attention.reference(q, keys, values, pos, case.left, case.softcap, bias).reshape(m, -1)
 
 
 def run_chunk(lib, name: str, given: dict, pos: int, m: int, step: int) -> np.ndarray:
