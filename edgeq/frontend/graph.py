@@ -19,9 +19,11 @@ from edgeq.frontend.raising_pairs import drop_shared_order
 from edgeq.frontend.raising_rope import raise_rope
 from edgeq.frontend.rewrite import Rule, apply
 from edgeq.frontend.skeleton import build_skeleton
+from edgeq.frontend.static import raise_static
 from edgeq.frontend.support import by_module, offending
 from edgeq.frontend.token_major import flatten_norm, lift_rows, resolve_layout
 from edgeq.ir.graph import calls
+from edgeq.ir.verify import is_static
 
 if TYPE_CHECKING:
     from edgeq.frontend.source import Source
@@ -93,7 +95,9 @@ def _message(config: Any, problems: list[str]) -> str:
 
 
 def raise_graph(gm: fx.GraphModule) -> None:
-    """Canonicalise, raise and make token-major, in place."""
+    """Canonicalise, raise and make token-major, in place; a graph without symbolic sizes goes its own way."""
+    if is_static(gm):
+        return raise_static(gm)
     clean(gm)
     for rules in STAGES:
         apply(gm, rules)

@@ -31,14 +31,19 @@ def heads_of(x: Any) -> Heads | None:
     return Heads(2, int(b), int(width)) if isinstance(a, torch.SymInt) else Heads(1, int(a), int(width))
 
 
+def row_sizes(x: fx.Node) -> list[int]:
+    """The first two axes `[B, S]` as a reshape takes them: -1 for a symbolic length."""
+    return [size if isinstance(size, int) else -1 for size in shape(x)[:2]]
+
+
 def as_flat(like: fx.Node, x: fx.Node, heads: Heads) -> fx.Node:
     """x -> `[B, S, H*D]`, by layout ops inserted before `like`."""
     if heads.axis == 1:
         x = call(like, aten.transpose.int, x, 1, 2)
-    return call(like, aten.reshape.default, x, [1, -1, heads.heads * heads.width])
+    return call(like, aten.reshape.default, x, [*row_sizes(x), heads.heads * heads.width])
 
 
 def from_flat(like: fx.Node, flat: fx.Node, heads: Heads) -> fx.Node:
     """`[B, S, H*D]` -> the layout that `heads` describes."""
-    x = call(like, aten.reshape.default, flat, [1, -1, heads.heads, heads.width])
+    x = call(like, aten.reshape.default, flat, [*row_sizes(flat), heads.heads, heads.width])
     return call(like, aten.transpose.int, x, 1, 2) if heads.axis == 1 else x

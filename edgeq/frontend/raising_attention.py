@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeq.frontend.heads import Heads, as_flat
+from edgeq.frontend.heads import Heads, as_flat, row_sizes
 from edgeq.frontend.match import base, is_number, match, rank, shape, value
 from edgeq.frontend.rewrite import call, replace
 
@@ -35,10 +35,14 @@ def raise_sdpa(node: fx.Node) -> bool:
 
 
 def _causal_mask(node: fx.Node, q: fx.Node, k: fx.Node) -> fx.Node:
-    rows = call(node, aten.sym_size.int, q, 2)
-    keys = call(node, aten.sym_size.int, k, 2)
+    rows, keys = _length(node, q), _length(node, k)
     like = call(node, aten.select.int, q, 1, 0)
     return call(node, trace.mask.default, like, None, rows, keys, True, -1, -1)
+
+
+def _length(like: fx.Node, x: fx.Node) -> Any:
+    size = shape(x)[2]
+    return size if isinstance(size, int) else call(like, aten.sym_size.int, x, 2)
 
 
 def _emit_traced(node: fx.Node, qkv: tuple, mask: fx.Node | None, scale: float) -> bool:
@@ -110,11 +114,12 @@ def mask_from_bias(node: fx.Node) -> bool:
 
 
 def _hard_mask(node: fx.Node) -> fx.Node | None:
-    node = _through_views(node)
-    return node.args[0] if base(node) == "where" and base(_through_views(node.args[0])) == "mask" else None
+    node = through_views(node)
+    return node.args[0] if base(node) == "where" and base(through_views(node.args[0])) == "mask" else None
 
 
-def _through_views(node: Any) -> Any:
+def through_views(node: Any) -> Any:
+    """What a chain of casts and broadcasts shows."""
     while base(node) in VIEWS:
         node = node.args[0]
     return node
@@ -125,7 +130,7 @@ def flatten_attention(node: fx.Node) -> bool:
     if node.target is not trace.attention.default:
         return False
     q, k, v, mask, bias, sinks, scale, softcap = node.args
-    mask = _through_views(mask)
+    mask = through_views(mask)
     if mask is not None and base(mask) != "mask":
         return False  # a mask that is no pattern over positions: reported as unsupported
     pad, kind = (None, (False, -1, -1)) if mask is None else (mask.args[1], mask.args[4:7])
@@ -138,7 +143,7 @@ def flatten_attention(node: fx.Node) -> bool:
     flat = call(
         node, eq.attention.default, q, k, v, *optional, heads=heads, kv_heads=kv_heads, scale=scale, **options
     )
-    return replace(node, call(node, aten.reshape.default, flat, [1, -1, heads, int(shape(node)[3])]))
+    return replace(node, call(node, aten.reshape.default, flat, [*row_sizes(flat), heads, int(shape(node)[3])]))
 
 
 def fold_query_scale(node: fx.Node) -> bool:

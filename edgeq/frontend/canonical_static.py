@@ -1,0 +1,260 @@
+"""One spelling for what static graphs hold: several results, repeats, products, indexing, writes into slices."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx
+
+from edgeq.frontend.fold_constants import constant_value, hold
+from edgeq.frontend.match import base, is_number, rank, shape, value
+from edgeq.frontend.rewrite import Rule, call, replace
+
+aten = torch.ops.aten
+CASTS = {"to", "_to_copy", "type_as"}
+FIRST_RESULT = {"max_pool2d_with_indices", "_native_batch_norm_legit_no_training", "native_layer_norm"}
+
+
+def one_result(node: fx.Node) -> bool:
+    """getitem of split, chunk, unbind -> slice or select; of ops that also return statistics -> the op alone."""
+    if base(node) != "getitem":
+        return False
+    source, index = node.args
+    kind = base(source)
+    if kind in ("split", "split_with_sizes", "chunk"):
+        return _part(node, source, index)
+    if kind == "unbind":
+        axis = source.args[1] if len(source.args) > 1 else source.kwargs.get("dim", 0)
+        return replace(node, call(node, aten.select.int, source.args[0], axis % rank(source.args[0]), index))
+    if kind in FIRST_RESULT and index == 0:
+        return replace(node, _only(node, source))
+    return False
+
+
+def _part(node: fx.Node, source: fx.Node, index: int) -> bool:
+    x, axis = source.args[0], source.args[2] if len(source.args) > 2 else source.kwargs.get("dim", 0)
+    axis = axis % rank(x)
+    sizes = [int(part.shape[axis]) for part in source.meta["val"]]
+    first = sum(sizes[:index])
+    return replace(node, call(node, aten.slice.Tensor, x, axis, first, first + sizes[index]))
+
+
+def _only(node: fx.Node, source: fx.Node) -> fx.Node:
+    """The op's plain form."""
+    args: Any = source.args
+    if base(source) == "max_pool2d_with_indices":
+        return call(node, aten.max_pool2d.default, *args)
+    if base(source) == "native_layer_norm":
+        return call(node, aten.layer_norm.default, *args)
+    x, weight, bias, mean, var, momentum, eps = args
+    return call(node, aten.batch_norm.default, x, weight, bias, mean, var, False, momentum, eps, False)
+
+
+def spell_cast(node: fx.Node) -> bool:
+    """Every cast -> to(dtype); of what has that type already: nothing."""
+    if base(node) not in CASTS:
+        return False
+    if value(node).dtype == value(node.args[0]).dtype:
+        return replace(node, node.args[0])
+    if node.target is aten.to.dtype and len(node.args) == 2 and not node.kwargs:
+        return False
+    return replace(node, call(node, aten.to.dtype, node.args[0], value(node).dtype))
+
+
+def spell_expand(node: fx.Node) -> bool:
+    """expand_as, repeat, tile, repeat_interleave, broadcast_to -> expand, with reshapes where sizes are not 1."""
+    kind, x = base(node), node.args[0] if node.args else None
+    if kind in ("expand_as", "broadcast_to"):
+        return replace(node, call(node, aten.expand.default, x, list(shape(node))))
+    if kind == "expand" and list(node.args[1]) != list(shape(node)):
+        return replace(node, call(node, aten.expand.default, x, list(shape(node))))
+    if kind in ("repeat", "tile"):
+        return _repeat(node, x)
+    if node.target is aten.repeat_interleave.self_int and len(node.args) > 2:
+        axis, count = node.args[2] % rank(x), node.args[1]
+        size = shape(x)
+        inner = call(node, aten.unsqueeze.default, x, axis + 1)
+        inner = call(node, aten.expand.default, inner, [*size[: axis + 1], count, *size[axis + 1 :]])
+        return replace(node, call(node, aten.reshape.default, inner, list(shape(node))))
+    return False
+
+
+def _repeat(node: fx.Node, x: fx.Node) -> bool:
+    times = list(node.args[1])
+    size = [1] * (len(times) - rank(x)) + list(shape(x))
+    if all(n == 1 or t == 1 for n, t in zip(size, times, strict=True)):
+        return replace(node, call(node, aten.expand.default, x, list(shape(node))))
+    spread = call(node, aten.reshape.default, x, [k for n in size for k in (1, n)])
+    spread = call(node, aten.expand.default, spread, [k for n, t in zip(size, times, strict=True) for k in (t, n)])
+    return replace(node, call(node, aten.reshape.default, spread, list(shape(node))))
+
+
+def spell_product(node: fx.Node) -> bool:
+    """mm -> matmul; addmm, baddbmm of activations -> a product and a sum; einsum of two operands -> matmul."""
+    kind = base(node)
+    if kind == "mm":
+        return replace(node, call(node, aten.matmul.default, *node.args))
+    if kind in ("addmm", "baddbmm"):
+        scale = float(node.kwargs.get("alpha", 1))
+        product = call(node, aten.matmul.default, *node.args[1:3])
+        product = product if scale == 1 else call(node, aten.mul.Tensor, product, scale)
+        if node.kwargs.get("beta", 1) == 0:
+            return replace(node, product)
+        return node.kwargs.get("beta", 1) == 1 and replace(node, call(node, aten.add.Tensor, product, node.args[0]))
+    return kind == "einsum" and len(node.args[1]) == 2 and _einsum(node)
+
+
+def _einsum(node: fx.Node) -> bool:
+    """a,b->c as a product of matrices, stacked over the letters that all three share."""
+    sides, _, out = node.args[0].replace(" ", "").partition("->")
+    a, b = sides.split(",")
+    if "." in sides or not out or any(len(set(word)) < len(word) for word in (a, b, out)):
+        return False
+    size = dict(zip(a + b, shape(node.args[1][0]) + shape(node.args[1][1]), strict=True))
+    stack = [c for c in out if c in a and c in b]
+    inner = [c for c in a if c in b and c not in out]
+    rows, columns = ([c for c in word if c in out and c not in stack] for word in (a, b))
+    if set(a) | set(b) != {*stack, *inner, *rows, *columns}:
+        return False  # a letter that one operand sums over alone
+    # Rows that stand before the stacked letters need not be moved: the other operand is broadcast over them.
+    lead = [c for c in rows if all(a.index(c) < a.index(s) for s in stack)] if len(rows) > 1 and stack else []
+    own = [c for c in rows if c not in lead]
+    if not own:
+        lead, own = lead[:-1], lead[-1:]
+    left = _ordered(node, node.args[1][0], a, [lead, stack, own, inner], size)
+    right = _ordered(node, node.args[1][1], b, [stack, inner, columns], size)
+    product = call(node, aten.matmul.default, left, right)
+    order = [*lead, *stack, *own, *columns]
+    result = call(node, aten.reshape.default, product, [size[c] for c in order])
+    return replace(node, call(node, aten.permute.default, result, [order.index(c) for c in out]))
+
+
+def _ordered(like: fx.Node, x: fx.Node, word: str, groups: list[list[str]], size: dict[str, int]) -> fx.Node:
+    """x with its axes in the groups' order; the last two groups are one axis each."""
+    moved = call(like, aten.permute.default, x, [word.index(c) for group in groups for c in group])
+    kept = [size[c] for group in groups[:-2] for c in group]
+    return call(like, aten.reshape.default, moved, kept + [prod(size[c] for c in group) for group in groups[-2:]])
+
+
+def spell_index(node: fx.Node) -> bool:
+    """x[.., ids, ..] with one tensor of ids -> index_select; x[ids, ids] -> one index over both axes."""
+    if base(node) != "index":
+        return False
+    x, given = node.args[0], [(axis, ids) for axis, ids in enumerate(node.args[1]) if ids is not None]
+    if any(value(ids).dtype == torch.bool for _, ids in given):
+        return False
+    if len(given) == 1:
+        return _index_select(node, x, *given[0])
+    if [axis for axis, _ in given] != [0, 1] or rank(given[0][1]) != rank(given[1][1]):
+        return False
+    (_, first), (_, second) = given
+    flat = call(node, aten.reshape.default, x, [shape(x)[0] * shape(x)[1], *shape(x)[2:]])
+    ids = call(node, aten.add.Tensor, call(node, aten.mul.Tensor, first, int(shape(x)[1])), second)
+    return _index_select(node, flat, 0, ids)
+
+
+def _index_select(node: fx.Node, x: fx.Node, axis: int, ids: fx.Node) -> bool:
+    constant = constant_value(ids)
+    if constant is not None and bool((constant < 0).any()):
+        ids = hold(node, constant % int(shape(x)[axis]))
+    flat = ids if rank(ids) == 1 else call(node, aten.reshape.default, ids, [prod(shape(ids))])
+    picked = call(node, aten.index_select.default, x, axis, flat)
+    return replace(node, call(node, aten.reshape.default, picked, list(shape(node))))
+
+
+def spell_write(node: fx.Node) -> bool:
+    """select_scatter -> where over a constant mask; slice_scatter -> cat; copy -> its source."""
+    kind = base(node)
+    if kind == "copy":
+        source = node.args[1]
+        if value(source).dtype != value(node).dtype:
+            source = call(node, aten.to.dtype, source, value(node).dtype)
+        same = shape(source) == shape(node)
+        return replace(node, source if same else call(node, aten.expand.default, source, list(shape(node))))
+    if kind == "select_scatter":
+        x, new, axis, index = node.args
+        axis = axis % rank(x)
+        here = torch.arange(shape(x)[axis]) == index % shape(x)[axis]
+        mask = hold(node, here.reshape([-1] + [1] * (rank(x) - 1 - axis)))
+        return replace(node, call(node, aten.where.self, mask, call(node, aten.unsqueeze.default, new, axis), x))
+    if kind == "slice_scatter":
+        return _slice_scatter(node)
+    return False
+
+
+def _slice_scatter(node: fx.Node) -> bool:
+    given: list[Any] = list(node.args)
+    x, new, axis, start, stop, step = given + [0, None, None, 1][len(given) - 2 :]
+    axis = axis % rank(x)
+    size = int(shape(x)[axis])
+    start, stop, step = slice(start, stop, step).indices(size)
+    if step != 1:
+        return False
+    before = [call(node, aten.slice.Tensor, x, axis, 0, start)] if start else []
+    after = [call(node, aten.slice.Tensor, x, axis, stop, size)] if stop < size else []
+    return replace(node, call(node, aten.cat.default, [*before, new, *after], axis))
+
+
+def spell_roll(node: fx.Node) -> bool:
+    """roll along axes -> cat of slices"""
+    if base(node) != "roll" or len(node.args) < 3 or not node.args[2]:
+        return False
+    x = node.args[0]
+    for shift, axis in zip(node.args[1], node.args[2], strict=True):
+        axis, size = axis % rank(x), int(shape(x)[axis])
+        cut = -shift % size
+        if cut:
+            parts = [call(node, aten.slice.Tensor, x, axis, cut, size), call(node, aten.slice.Tensor, x, axis, 0, cut)]
+            x = call(node, aten.cat.default, parts, axis)
+    return replace(node, x)
+
+
+def spell_arithmetic(node: fx.Node) -> bool:
+    """pow, square, minimum, maximum, norms in the ops that everything else uses."""
+    kind, args = base(node), node.args
+    if kind == "pow" and is_number(args[1]) and args[1] in (0.5, -0.5):
+        return replace(node, call(node, aten.sqrt.default if args[1] > 0 else aten.rsqrt.default, args[0]))
+    if kind in ("min", "max") and len(args) == 2 and isinstance(args[1], fx.Node):
+        return replace(node, call(node, aten.minimum.default if kind == "min" else aten.maximum.default, *args))
+    if kind == "_softmax":
+        return replace(node, call(node, aten.softmax.int, args[0], args[1]))
+    if kind in ("linalg_vector_norm", "norm") and len(args) > 2 and args[1] == 2:
+        square = call(node, aten.mul.Tensor, args[0], args[0])
+        return replace(node, call(node, aten.sqrt.default, call(node, aten.sum.dim_IntList, square, *args[2:4])))
+    return False
+
+
+def spell_pad(node: fx.Node) -> bool:
+    """pad with a constant -> constant_pad_nd; resampling to the same size -> nothing."""
+    if base(node) == "upsample_linear1d" and shape(node) == shape(node.args[0]):
+        return replace(node, node.args[0])  # the same points: also with align_corners
+    if base(node) != "pad" or (len(node.args) > 2 and node.args[2] != "constant"):
+        return False
+    fill = node.args[3] if len(node.args) > 3 else None
+    return replace(node, call(node, aten.constant_pad_nd.default, node.args[0], list(node.args[1]), fill or 0.0))
+
+
+def spell_embedding(node: fx.Node) -> bool:
+    """Constant ids: adjacent ones -> a slice of the weight; one id for all -> a row, broadcast."""
+    if base(node) != "embedding":
+        return False
+    weight, ids = node.args[:2]
+    if base(ids) == "expand" and rank(ids) == rank(ids.args[0]):
+        rows = call(node, aten.embedding.default, weight, ids.args[0])
+        return replace(node, call(node, aten.expand.default, rows, list(shape(node))))
+    constant = constant_value(ids)
+    if constant is None or prod(constant.shape[:-1]) != 1 or constant.numel() == 0:
+        return False
+    first, flat = int(constant.min()), constant.flatten()
+    if not torch.equal(flat, torch.arange(len(flat)) + first):
+        return False
+    rows = call(node, aten.slice.Tensor, weight, 0, first, first + len(flat))
+    return replace(node, call(node, aten.reshape.default, rows, list(shape(node))))
+
+
+SPELLING: list[Rule] = [
+    one_result, spell_cast, spell_expand, spell_product, spell_index, spell_write, spell_roll, spell_arithmetic,
+    spell_pad, spell_embedding,
+]  # fmt: skip

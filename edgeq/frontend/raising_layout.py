@@ -1,0 +1,157 @@
+"""Layout ops of static graphs: chains become the fewest ops, and move past element-wise ops until they cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from edgeq.frontend import layout
+from edgeq.frontend.fold_constants import hold
+from edgeq.frontend.layout import Layout, Steps
+from edgeq.frontend.match import base, rank, shape
+from edgeq.frontend.rewrite import call, replace
+from edgeq.ir.graph import is_weight
+
+aten = torch.ops.aten
+RESHAPES = {"reshape", "view", "unsqueeze", "squeeze", "flatten", "unflatten", "_unsafe_view", "unsafe_view", "view_as"}
+PERMUTES = {"permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes"}
+PICKS = {"slice", "select"}
+CHAIN = RESHAPES | PERMUTES | PICKS
+
+
+def spell_layout(node: fx.Node) -> bool:
+    """Every reshape -> reshape(x, sizes), every permutation -> permute(x, order); of weights a matrix keeps `t`."""
+    kind = base(node)
+    if kind in RESHAPES and node.target is not aten.reshape.default:
+        return replace(node, call(node, aten.reshape.default, node.args[0], list(shape(node))))
+    if kind in PERMUTES and node.target is not aten.permute.default and not (kind == "t" and is_weight(node)):
+        return replace(node, call(node, aten.permute.default, node.args[0], list(order_of(node))))
+    return False
+
+
+def order_of(node: fx.Node) -> tuple[int, ...]:
+    """The permutation that a permuting op does, seen on axes of different sizes."""
+    axes = rank(node)
+    sizes = torch.empty(list(range(2, axes + 2)), device="meta")
+    moved = node.target(sizes, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    return tuple(size - 2 for size in moved.shape)
+
+
+def follow(x: fx.Node) -> list[tuple[fx.Node, Layout]]:
+    """(root, layout of x over it) for every node that a chain of layout ops leads x back to, nearest first."""
+    chain = [x]
+    while base(chain[-1]) in CHAIN:
+        chain.append(chain[-1].args[0])
+    found = []
+    for end in range(1, len(chain)):
+        held = _over(chain[end], chain[:end][::-1])
+        if held is not None:
+            found.append((chain[end], held))
+    return found
+
+
+def _over(root: fx.Node, chain: list[fx.Node]) -> Layout | None:
+    held: Layout | None = layout.contiguous(tuple(shape(root)))
+    for node in chain:
+        held = None if held is None else _step(held, node)
+    return held
+
+
+def _step(held: Layout, node: fx.Node) -> Layout | None:
+    kind = base(node)
+    if kind in RESHAPES:
+        return layout.reshape(held, tuple(shape(node)))
+    if kind in PERMUTES:
+        return layout.permute(held, order_of(node))
+    axis = (node.args[1] if len(node.args) > 1 else 0) % len(held.axes)
+    size = held.shape[axis]
+    if kind == "select":
+        index = node.args[2] % size
+        picked = layout.cut(held, axis, index, index + 1)
+        return None if picked is None else layout.drop(picked, axis)
+    given: list[Any] = list(node.args[2:])
+    start, stop, step = slice(*(given + [None, None, None][len(given) :])).indices(size)
+    return layout.cut(held, axis, start, stop) if step == 1 and start < stop else None
+
+
+def simplify(node: fx.Node) -> bool:
+    """A chain's end -> the fewest ops from the farthest root; features picked from a linear are rows of its weight."""
+    if base(node) not in CHAIN or is_weight(node) or not any(base(user) not in CHAIN for user in node.users):
+        return False
+    now = _length(node)
+    for root, held in reversed(follow(node)):
+        steps = layout.canonical(held, tuple(shape(root)))
+        if steps is None or (base(root) == "linear" and root.args[0] is node):
+            continue
+        packed = steps.features is not None and base(root) == "linear" and is_weight(root.args[1])
+        if packed or steps.count < now(root):
+            return replace(node, _emit(node, root, steps))
+    return False
+
+
+def _length(node: fx.Node) -> Any:
+    """Root -> number of ops between it and node."""
+
+    def count(root: fx.Node) -> int:
+        x, steps = node, 0
+        while x is not root:
+            x, steps = x.args[0], steps + 1
+        return steps
+
+    return count
+
+
+def _emit(like: fx.Node, root: fx.Node, steps: Steps) -> fx.Node:
+    x = root if steps.features is None else _features(like, root, list(steps.features))
+    if steps.before is not None:
+        x = call(like, aten.reshape.default, x, list(steps.before))
+    if steps.order is not None:
+        x = call(like, aten.permute.default, x, list(steps.order))
+    return x if steps.after is None else call(like, aten.reshape.default, x, list(steps.after))
+
+
+def _features(like: fx.Node, root: fx.Node, features: list[int]) -> fx.Node:
+    if base(root) == "linear" and is_weight(root.args[1]):
+        parts = [_pick(like, w, 0, features) for w in root.args[1:] if w is not None]
+        rows = call(like, aten.linear.default, root.args[0], *parts)
+        rows.meta["hf"] = root.meta["hf"]
+        return rows
+    return _pick(like, root, rank(root) - 1, features)
+
+
+def _pick(like: fx.Node, x: fx.Node, axis: int, features: list[int]) -> fx.Node:
+    first, count = features[0], len(features)
+    if features == list(range(first, first + count)):
+        return call(like, aten.slice.Tensor, x, axis, first, first + count)
+    return call(like, aten.index_select.default, x, axis, hold(like, torch.tensor(features), "rows"))
+
+
+def linear_of_rows(node: fx.Node) -> bool:
+    """reshape(linear(x)) that regroups rows for an attention -> linear(reshape(x)); other readers get it back."""
+    x = node.args[0] if node.args else None
+    if base(node) != "reshape" or base(x) != "linear" or shape(node)[-1] != shape(x)[-1] or rank(node) != 3:
+        return False
+    if not any(base(user) == "attention" for user in node.users) or is_weight(node):
+        return False
+    source = x.args[0]
+    rows = call(x, aten.reshape.default, source, [*shape(node)[:-1], shape(source)[-1]])
+    new = call(x, aten.linear.default, rows, *x.args[1:])
+    node.replace_all_uses_with(new)
+    return replace(x, call(x, aten.reshape.default, new, list(shape(x))))
+
+
+def drop_expand(node: fx.Node) -> bool:
+    """An operand that is only repeated, in an op that broadcasts, need not be."""
+    if base(node) not in ("add", "sub", "mul", "div", "where", "maximum", "minimum", "expand", "eq", "ne", "lt", "gt"):
+        return False
+    for x in node.all_input_nodes:
+        if base(x) != "expand":
+            continue
+        narrow = x.args[0]
+        shapes = [shape(narrow) if y is x else shape(y) for y in node.all_input_nodes]
+        if base(node) == "expand" or torch.broadcast_shapes(*shapes) == shape(node):
+            node.replace_input_with(x, narrow)
+            return True
+    return False
