@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgeq.cli.describe_entries import calls
 from edgeq.cli.table import megabytes, table
 
 Manifest = dict[str, Any]
@@ -18,6 +19,8 @@ def summary(path: Path, manifest: Manifest) -> dict[str, Any]:
         "model": manifest["model"],
         "target": manifest["target"],
         "bits": manifest["bits"],
+        "task": manifest["task"].get("kind"),
+        "entries": [entry["name"] for entry in manifest["entries"]],
         "context": manifest["memory"].get("context"),
         "chunk": manifest["memory"].get("chunk"),
         "variants": [variant["name"] for variant in manifest["variants"]],
@@ -32,16 +35,19 @@ def summary_text(facts: dict[str, Any]) -> str:
     from edgeq.quant.bits import Bits
 
     files = ", ".join(f"{name} {megabytes(size)}" for name, size in _largest(facts["files"]))
+    context = f"{facts['context']} tokens, prefill in chunks of {facts['chunk']}" if facts["context"] else ""
     lines = {
         "model": facts["model"],
+        "task": facts["task"],
+        "entries": ", ".join(facts["entries"]),
         "target": f"{facts['target']} ({', '.join(facts['variants'])})",
         "bits": f"{facts['bits']}: {Bits.parse(facts['bits']).describe()}",
         "stored": f"{facts['bits_per_weight']:.2f} bits a weight, scales and padding included",
-        "context": f"{facts['context']} tokens, prefill in chunks of {facts['chunk']}",
+        "context": context,
         "files": f"{megabytes(facts['bytes'])}: {files}",
         "path": facts["path"],
     }
-    return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items())
+    return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items() if value)
 
 
 def _largest(files: dict[str, int], count: int = 3) -> list[tuple[str, int]]:
@@ -68,31 +74,13 @@ def layers_text(manifest: Manifest) -> str:
 
 def kernels_text(manifest: Manifest) -> str:
     """Every kernel: how often each entry calls it, what it reads and computes."""
-    calls = {entry["name"]: Counter(_calls(entry)) for entry in manifest["entries"]}
-    header = ("kernel", "unit", *(f"{name} calls" for name in calls), "weight bytes", "multiply-adds a row")
+    counts = {entry["name"]: Counter(calls(entry)) for entry in manifest["entries"]}
+    header = ("kernel", "unit", *(f"{name} calls" for name in counts), "weight bytes", "multiply-adds a row")
     rows = [
-        (k["name"], k["unit"], *(count[k["name"]] for count in calls.values()), k["weight_bytes"], k["ops"])
+        (k["name"], k["unit"], *(count[k["name"]] for count in counts.values()), k["weight_bytes"], k["ops"])
         for k in manifest["kernels"]
     ]
     return table(header, rows)
-
-
-def _calls(entry: dict[str, Any]) -> list[str]:
-    return [name for region in entry["regions"] for name in region["kernels"]]
-
-
-def entries_text(manifest: Manifest) -> str:
-    """One line an entry."""
-    rows = [
-        (e["name"], e["max_rows"], len(e["regions"]), len(_calls(e)), megabytes(_total(e, "weight_bytes")),
-         f"{_total(e, 'ops') / 1e6:.1f} M")
-        for e in manifest["entries"]
-    ]  # fmt: skip
-    return table(("entry", "rows", "regions", "calls", "weights read", "multiply-adds a row"), rows)
-
-
-def _total(entry: dict[str, Any], key: str) -> int:
-    return sum(region[key] for region in entry["regions"])
 
 
 def variants_text(manifest: Manifest) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from edgeq.cli import console, describe
+from edgeq.cli import console, describe, describe_entries
 from edgeq.cli.command import Command, json_option
 
 EXAMPLES = (
     "edgeq inspect build/smollm2",
     "edgeq inspect build/smollm2 --kernels",
+    "edgeq inspect build/minilm --entry text_128",
     "edgeq inspect build/smollm2 --json",
 )
 
@@ -22,14 +23,16 @@ EXAMPLES = (
 @click.option("--layers", is_flag=True, help="Every tensor: format, shape, bytes, offset.")
 @click.option("--kernels", is_flag=True, help="Every kernel: calls, bytes, multiply-adds.")
 @click.option("--memory", is_flag=True, help="The memory plan only.")
+@click.option("--entry", metavar="NAME", help="One entry: its tensors, what was fused, and the kernels chosen.")
 @json_option
-def command(artifact: Path, layers: bool, kernels: bool, memory: bool, as_json: bool) -> None:
+def command(artifact: Path, layers: bool, kernels: bool, memory: bool, entry: str | None, as_json: bool) -> None:
     """Show what ARTIFACT holds: layers, bits, bytes, kernels, entries, memory plan."""
     from edgeq.artifact.manifest import read
 
     manifest = read(artifact).to_json()
+    asked = find_entry(manifest, entry) if entry is not None else None
     if as_json:
-        console.print_json({"path": str(artifact), **manifest})
+        console.print_json(asked or {"path": str(artifact), **manifest})
         return
     chosen = [
         show(manifest)
@@ -40,6 +43,8 @@ def command(artifact: Path, layers: bool, kernels: bool, memory: bool, as_json: 
         )
         if wanted
     ]
+    if asked:
+        chosen.append(describe_entries.entry_text(asked, manifest["kernels"]))
     click.echo("\n\n".join(chosen or overview(artifact, manifest)))
 
 
@@ -48,8 +53,21 @@ def overview(path: Path, manifest: dict[str, Any]) -> list[str]:
     parts = [
         describe.summary_text(describe.summary(path, manifest)),
         describe.storage_text(manifest),
-        describe.entries_text(manifest),
+        describe_entries.entries_text(manifest["entries"]),
+        describe_entries.tensors_text(manifest["entries"]),
         describe.variants_text(manifest),
         describe.memory_text(manifest),
     ]
-    return [*parts, describe.declined_text(manifest)] if manifest["declined"] else parts
+    declined = [describe.declined_text(manifest)] if manifest["declined"] else []
+    return [part for part in (*parts, *declined) if part]
+
+
+def find_entry(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    """The entry of that name; raises UsageError, with the names that there are."""
+    from edgeq.errors import UsageError
+
+    found: list[dict[str, Any]] = [entry for entry in manifest["entries"] if entry["name"] == name]
+    if not found:
+        names = ", ".join(entry["name"] for entry in manifest["entries"])
+        raise UsageError(f"no entry {name!r}; this artifact has {names}")
+    return found[0]

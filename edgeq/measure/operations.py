@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,14 @@ class Operation:
         return self.weight_bytes / self.us * 1e6 if self.us else 0.0
 
 
+def layerless(modules: Iterable[str]) -> list[str]:
+    """Module names with layer numbers replaced by `*`."""
+    return [re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in modules]
+
+
 def label(region: dict[str, Any]) -> str:
     """Name of a region without its layer: `gemv model.layers.*.self_attn.q_proj (+2)`."""
-    modules = [re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in region["modules"]]
+    modules = layerless(region["modules"])
     more = f" (+{len(modules) - 1})" if len(modules) > 1 else ""
     return f"{region['kind']} {modules[0]}{more}" if modules else region["kind"]
 

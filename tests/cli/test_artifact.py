@@ -84,6 +84,18 @@ def test_inspect_shows_every_layer_kernel_and_use_of_memory(tiny_artifact):
     assert "avx512vnni" in overview
 
 
+def test_inspect_shows_an_entry_s_regions_and_what_was_fused(tiny_artifact):
+    report = json.loads(edgeq("inspect", tiny_artifact, "--entry", "decode", "--json").stdout)
+    assert report["name"] == "decode"
+    shown = edgeq("inspect", tiny_artifact, "--entry", "decode").stdout
+    assert all(kernel in shown for region in report["regions"] for kernel in region["kernels"])
+    assert "of model.layers.*.mlp.{gate_proj,up_proj}, model.layers.*.mlp\n" in shown
+    assert " x2: " in shown  # the two layers are one item
+    refused = edgeq("inspect", tiny_artifact, "--entry", "image")
+    assert refused.exit_code == 2
+    assert "no entry 'image'; this artifact has decode, prefill" in refused.stderr
+
+
 def test_profile_json(tiny_artifact):
     words = ("profile", tiny_artifact, "--prefill", "32,16", "--decode", 8, "--repeats", 2, "--brief", "--json")
     report = json.loads(edgeq(*words).stdout)
