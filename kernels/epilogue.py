@@ -4,6 +4,7 @@
 |---|---|
 | `store` | y |
 | `add` | r + y |
+| `add:<activation>` | activation(r + y) |
 | `act:<activation>` | activation(y) |
 | `gated:<activation>` | activation(gate) * up, where tiles of 16 outputs alternate gate and up: half as wide |
 """
@@ -31,9 +32,9 @@ class Epilogue:
     def parse(cls, text: str) -> Epilogue:
         """`"gated:silu"` -> Epilogue; raises UnsupportedError for an option that has no kernel."""
         kind, _, act = text.partition(":")
-        wants_act = kind in ("act", "gated")
-        if kind not in ("store", "add", "act", "gated") or wants_act != bool(act):
-            known = "store, add, act:<name>, gated:<name>"
+        takes_act = {"store": (False,), "add": (False, True), "act": (True,), "gated": (True,)}
+        if bool(act) not in takes_act.get(kind, ()):
+            known = "store, add, add:<name>, act:<name>, gated:<name>"
             raise UnsupportedError(f"no linear kernel with epilogue {text!r}; known: {known}")
         if act and act not in activation.NAMES:
             raise UnsupportedError(f"no kernel for activation {act!r}; known: {', '.join(activation.NAMES)}")
@@ -58,7 +59,8 @@ class Epilogue:
         if self.kind == "store":
             o.store(at, y[0])
         elif self.kind == "add":
-            o.store(at, r.vector(at) + V.fence(y[0]))
+            total = r.vector(at) + V.fence(y[0])
+            o.store(at, activation.apply(self.act, total) if self.act else total)
         elif self.kind == "act":
             o.store(at, activation.apply(self.act, y[0]))
         else:
@@ -68,7 +70,7 @@ class Epilogue:
         """y: f64[M, N] -> o: f64[M, width]."""
         if self.kind == "add":
             assert r is not None
-            return y + r
+            return activation.reference(self.act, y + r) if self.act else y + r
         if self.kind == "act":
             return activation.reference(self.act, y)
         if self.kind == "gated":

@@ -52,7 +52,7 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
         moving = (_from(x, first) for x in (*inputs, end.residual or NULL, out))
         scope.call(kernel, (*head, weight, bias, *moving), split, origin)
     scope.env[end.node] = out
-    scope.done |= {node, end.node, *(node.users if end.gated else ())}
+    scope.done |= {node, end.node, *(node.users if end.gated or end.residual is not None else ())}
 
 
 def _passes(scope: Scope, rows: int, item_bytes: int, k: int) -> list[tuple[int, int]]:
@@ -80,13 +80,16 @@ def activation_name(node: fx.Node) -> str | None:
 
 
 def epilogue(scope: Scope, node: fx.Node) -> Epilogue:
-    """The longest tail that the kernel can do: gated activation, activation, or residual addition."""
+    """The longest tail that the kernel can do: gated activation, activation, residual addition, both."""
     if (gated := _gated_user(node)) is not None:
         return Epilogue(f"gated:{attrs(gated)['act']}", gated, gated=True)
     user = only_user(node)
     if user is not None and (name := activation_name(user)):
         return Epilogue(f"act:{name}", user)
     if user is not None and op(user) == "aten.add" and (residual := _residual(scope, user, node)):
+        last = only_user(user)
+        if scope.static and last is not None and (name := activation_name(last)):
+            return Epilogue(f"add:{name}", last, residual)
         return Epilogue("add", user, residual)
     return Epilogue("store", node)
 
@@ -152,15 +155,15 @@ def _output(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
     if scope.logits is not None and _is_logits(end.node):
         return View(scope.logits, width(end.node), 1)
     r = end.residual
-    if r is not None and not (r.buffer.private or r.buffer.pinned or r.last) and _dies(scope, end, r):
+    if r is not None and not (r.buffer.private or r.buffer.pinned or r.last) and _dies(scope, node, r):
         return r
     return scope.tensor(end.text.split(":")[0], width(end.node), rows)
 
 
-def _dies(scope: Scope, end: Epilogue, r: View) -> bool:
-    """Whether the residual's buffer has no reader after this addition."""
+def _dies(scope: Scope, node: fx.Node, r: View) -> bool:
+    """Whether the residual's buffer has no reader after the addition that uses the linear."""
     holders = [n for n, v in scope.env.items() if isinstance(v, (View, Norm)) and _buffer(v) is r.buffer]
-    return all(u is end.node or u in scope.done for n in holders for u in n.users)
+    return all(u in node.users or u in scope.done for n in holders for u in n.users)
 
 
 def _buffer(value: View | Norm) -> Buffer:

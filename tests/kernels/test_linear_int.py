@@ -26,7 +26,7 @@ CASES = [
     ("w4", 1, 16, 1, "add", True, True),
     ("w8", 32, 336, 4, "store", False, True),
     ("w8g32", 96, 80, 16, "gated:gelu", False, False),
-    ("w8g128a", 64, 576, 7, "add", True, True),
+    ("w8g128a", 64, 576, 7, "add:relu", True, True),
 ]
 
 

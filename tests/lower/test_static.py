@@ -95,3 +95,19 @@ def test_the_plan_prints_ports_and_literal_row_counts():
     assert '{"x", EDGEQ_F32, 3, {1, 24, 64}, 64, 0, ' in text
     assert '{"image", EDGEQ_STATIC, 1, 5, image, 0, 1, 1, image_inputs, image_outputs}' in text
     assert "LO(2) * 16, MIN(HI(2) * 16, 24), 24," in text
+
+
+RESIDUAL_RELU = """
+%x = input : f32[1, 24, 64]
+%w = weight conv.weight : f32[64, 64]
+%y = aten.linear(%x, %w) : f32[1, 24, 64] @ conv
+%r = aten.add.Tensor(%y, %x) : f32[1, 24, 64] @ block
+%z = aten.relu(%r) : f32[1, 24, 64] @ act
+return (%z,)
+"""
+
+
+def test_addition_and_activation_are_one_epilogue():
+    plan = plan_of(entry(RESIDUAL_RELU))
+    assert families(plan) == [["quantize.quantize_rows"], ["linear_int.gemm"]]
+    assert plan.entries[0].regions[1].calls[0].kernel.options["epilogue"] == "add:relu"
