@@ -16,6 +16,7 @@ from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.frontend.weights import Weights
+from edgeq.ir.graph import calls
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower_entries
@@ -93,7 +94,8 @@ def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:
 
 def resolved_context(wanted: int, config: Any) -> int:
     """Tokens that the artifact holds: as asked, at most what the model was made for, in whole vectors of 16."""
-    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or wanted
+    names = ("max_target_positions", "max_position_embeddings", "n_positions")
+    most = next((found for name in names if (found := getattr(config, name, None))), wanted)
     context = min(wanted, int(most)) // POSITIONS * POSITIONS
     if not context:
         raise UsageError(f"--context {wanted}: give at least {POSITIONS} (the model takes up to {most} tokens)")
@@ -113,7 +115,10 @@ def run_passes(entry: EntryGraph, bits: Bits, context: int, weights: Weights, to
     """Run the plain pipeline in place; `tokens` are those that activations are measured on, [] for none."""
     shared = Context(weights=weights, tokens=tokens)
     static = f"merge-linears,quantize{{bits={bits}}}"
-    for step in parse_pipeline(static if entry.kind == "static" else pipeline(bits, context, bool(tokens))):
+    steps = static if entry.kind == "static" else pipeline(bits, context, bool(tokens))
+    if calls(entry.gm, "edgeq.store_keys", "edgeq.cross_attention"):
+        steps = f"cross-cache{{kv={bits.kv}}},{steps}"
+    for step in parse_pipeline(steps):
         step(entry.gm, shared)
     return shared.reports
 

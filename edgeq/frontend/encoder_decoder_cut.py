@@ -10,7 +10,19 @@ from torch import fx
 
 from edgeq.errors import UnsupportedError
 from edgeq.frontend.export import attribute, set_tensor
-from edgeq.ir.graph import arguments, calls, hf_name, inputs, insert, output, remove_unused, replace, run_fake, site, value
+from edgeq.ir.graph import (
+    arguments,
+    calls,
+    hf_name,
+    inputs,
+    insert,
+    output,
+    remove_unused,
+    replace,
+    run_fake,
+    site,
+    value,
+)
 from edgeq.ir.types import fake_mode
 
 HIDDEN, COUNT = "encoder_hidden_states", "n_keys"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeq.kernels.kernel import Kernel
-from edgeq.lower.plan import Arg, Call, Entry, Literal, Offset, Plan, Region, Tensor, Weight
+from edgeq.lower.plan import Arg, Call, Entry, Literal, Loaded, Offset, Plan, Region, Tensor, Weight
 from edgeq.lower.values import ROW_BLOCK, Buffer
 from edgeq.targets.isa import Isa
 
@@ -105,6 +105,8 @@ def _arg(arg: Arg, weights: WeightsInfo) -> str:
         return f"W + {weights.offsets[arg.name]}"
     if isinstance(arg, Offset):
         return _address(arg.buffer, arg.bytes)
+    if isinstance(arg, Loaded):
+        return f"*(const int *)({_address(arg.buffer, 0)}) + {arg.plus}"
     if isinstance(arg, Buffer):
         return _address(arg, 0)
     row = f" + (size_t)(m - 1) * {arg.buffer.row_bytes}" if arg.last else ""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from torch import fx
 
 from edgeq.errors import UnsupportedError
+from edgeq.ir.graph import calls, is_weight, op
 from edgeq.ir.graph import hf_name as module
-from edgeq.ir.graph import is_weight, op
 from edgeq.kernels import argmax as argmax_kernels
-from edgeq.lower import attention, linear, norm, rows
+from edgeq.lower import attention, cross, linear, norm, rows
 from edgeq.lower.node import width
 from edgeq.lower.plan import Entry, Offset, Split
 from edgeq.lower.scope import Scope
@@ -33,6 +33,7 @@ HANDLERS: dict[str, Handler] = {
     "aten.relu": rows.lower_activation,
     "edgeq.quick_gelu": rows.lower_activation,
     "edgeq.gated": rows.lower_gated,
+    "edgeq.cross_attention": cross.lower_cross_attention,
     "edgeq.last_row": rows.lower_last_row,
     "aten.slice": rows.lower_slice,
 }
@@ -58,7 +59,7 @@ def lower_token_entries(gm: fx.GraphModule, shared: Shared, chunk: int) -> list[
 
 def _lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -> Entry:
     """Lower the graph for up to `max_rows` rows over caches and logits that all entries share."""
-    scope = Scope(max_rows, shared.context, shared.table, shared.logits, caches=shared.caches)
+    scope = Scope(max_rows, shared.context, shared.table, shared.logits, caches=shared.caches, state=shared.state)
     scope.sites = attention.find_sites(gm.graph)
     by_attention = {site.node: site for site in scope.sites.values()}
     skip = {n for n in gm.graph.nodes if is_weight(n)}
@@ -67,7 +68,8 @@ def _lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -
             _lower(scope, node, by_attention)
             scope.done.add(node)
     _argmax(scope, gm, shared)
-    return Entry(name, max_rows, scope.builder.regions, scope.buffers)
+    crosses = bool(calls(gm, "edgeq.cross_attention"))
+    return Entry(name, max_rows, scope.builder.regions, scope.buffers, after_run=crosses)
 
 
 def _result(gm: fx.GraphModule) -> fx.Node:

@@ -31,9 +31,17 @@ class Offset:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The int32 that a buffer holds at run time, plus a constant; what wrote it ran in another entry."""
+
+    buffer: Buffer
+    plus: int
+
+
 NULL = Literal("0")
 M, POS, IDS, ONE = Literal("m"), Literal("pos"), Literal("s->ids"), Literal("1")
-Arg = View | Buffer | Offset | Weight | Literal
+Arg = View | Buffer | Offset | Weight | Literal | Loaded
 
 
 @dataclass(frozen=True)

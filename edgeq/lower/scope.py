@@ -36,6 +36,7 @@ class Scope:
     quantized: dict[tuple[fx.Node, int, int], tuple[Buffer, ...]] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     caches: dict[str, Buffer] = field(default_factory=dict)
+    state: dict[str, Buffer] = field(default_factory=dict)
     sites: dict[fx.Node, Any] = field(default_factory=dict)
 
     def buffer(self, name: str, row_bytes: int, rows: int, private: bool = False) -> Buffer:

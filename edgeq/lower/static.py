@@ -11,7 +11,8 @@ from torch import fx
 from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments, is_weight, op, output
 from edgeq.ir.graph import hf_name as module
-from edgeq.lower import attend, im2col, linear, norm, rows
+from edgeq.ir.graph import inputs as graph_inputs
+from edgeq.lower import attend, cross, im2col, linear, norm, rows
 from edgeq.lower.claims import claim
 from edgeq.lower.node import only_user, shape
 from edgeq.lower.plan import Entry, Tensor
@@ -31,6 +32,8 @@ HANDLERS: dict[str, Callable[[Scope, fx.Node], None]] = {
     "aten.layer_norm": norm.lower_norm,
     "edgeq.attention": attend.lower_attention,
     "edgeq.im2col": im2col.lower_im2col,
+    "edgeq.store_keys": cross.lower_store_keys,
+    "edgeq.count_keys": cross.lower_count_keys,
     "edgeq.gated": rows.lower_gated,
     "aten.add": rows.lower_add,
     "aten.slice": rows.lower_slice,
@@ -43,8 +46,10 @@ HANDLERS: dict[str, Callable[[Scope, fx.Node], None]] = {
 
 def lower_static_entry(entry: EntryGraph, shared: Shared) -> Entry:
     """Lower one static graph; tensors that earlier entries have under the same name, shape and type are shared."""
-    scope = Scope(0, shared.context, shared.table, None, caches=shared.caches)
-    inputs = [_bind_input(scope, shared, node) for node in entry.gm.graph.nodes if node.op == "placeholder"]
+    scope = Scope(0, shared.context, shared.table, None, caches=shared.caches, state=shared.state)
+    given = graph_inputs(entry.gm)
+    inputs = [_bind_input(scope, shared, given[port.name]) for port in entry.inputs]
+    scope.done |= {node for node in given.values() if node not in scope.env}  # memory that ops name themselves
     _Walk(scope, entry.gm.graph).run()
     results = zip(entry.outputs, output(entry.gm).args[0], strict=True)
     outputs = [_bind_output(scope, shared, port.name, node) for port, node in results]
