@@ -131,6 +131,13 @@ def test_adaptation_stays_with_all_threads_and_looks_elsewhere_rarely(adaptation
     assert set(adaptation(8)(200, quiet)) == {1, 4, 7, 8}
 
 
+def test_long_runs_do_not_look_at_fewer_threads(adaptation):
+    """A run of a second would take several with one thread; one slow start does not count."""
+    steps = adaptation(4)
+    assert set(steps(100, lambda n: 4e9 / n)) == {4}
+    assert set(steps(200, quiet)) == {1, 2, 3, 4}
+
+
 @pytest.mark.parametrize("threads", [2, 8])
 def test_adaptation_leaves_a_taken_core_and_comes_back(adaptation, threads: int):
     steps = adaptation(threads)
