@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from torch import fx
@@ -57,14 +58,21 @@ def _room(scope: Scope, operand: Operand, name: str) -> View:
 
 def _alias(found: Program, places: dict[int, Arg]) -> None:
     """Values that are others under another shape lie where those do."""
-    for new, old in found.aliases.items():
-        if old in places and new not in places:
-            places[new] = _bound(places[old], found.values[new], None) if isinstance(places[old], View) else places[old]
+    for alias in found.aliases:
+        place = places.get(alias.source)
+        if place is None or alias.value in places:
+            continue
+        if not isinstance(place, View):
+            raise UnsupportedError("glue that only reshapes a weight: fold it into the weight expression")
+        places[alias.value] = _seen_as(replace(place, column=place.column + alias.offset), found.values[alias.value])
 
 
-def _bound(place: Arg, operand: Operand, node: fx.Node | None) -> View:
+def _bound(place: Arg, operand: Operand, node: fx.Node) -> View:
     if not isinstance(place, View):
-        where = module(node) or node.name if node is not None else "glue"
-        raise UnsupportedError(f"{where}: a constant leaves the graph unchanged")
+        raise UnsupportedError(f"{module(node) or node.name}: a constant leaves the graph unchanged")
+    return _seen_as(place, operand)
+
+
+def _seen_as(view: View, operand: Operand) -> View:
     width, count = operand.shape[-1] if operand.shape else 1, prod(operand.shape[:-1])
-    return View(place.buffer, width, count, place.column, stride=operand.row_stride, dtype=operand.dtype)
+    return View(view.buffer, width, count, view.column, stride=operand.row_stride, dtype=operand.dtype, first=view.first)
