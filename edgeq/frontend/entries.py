@@ -17,7 +17,7 @@ from edgeq.frontend.graph import raise_graph, raised_graph
 from edgeq.frontend.hooks import IMPLEMENTATIONS
 from edgeq.frontend.interfaces import Interface, Shapes, interfaces
 from edgeq.frontend.skeleton import build_skeleton
-from edgeq.frontend.support import offending_static, stray_masks
+from edgeq.frontend.support import misread, offending_static
 from edgeq.ir.graph import calls, output
 
 if TYPE_CHECKING:
@@ -94,11 +94,10 @@ def _attempts(config: Any, face: Interface, problems: list[str]) -> Iterator[Ent
         except (TraceError, ModelError) as error:  # ModelError: the class does not know this implementation
             problems.append(f"cannot be traced: {error}")
             continue
-        stray = stray_masks(gm)
-        if stray:
-            problems.append(f"masks reach more than attention in {stray}")
-            continue
-        yield static_entry(face, gm, names)
+        found = misread(gm)
+        problems += found
+        if not found:
+            yield static_entry(face, gm, names)
 
 
 def static_entry(face: Interface, gm: fx.GraphModule, names: list[str]) -> EntryGraph:

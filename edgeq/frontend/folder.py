@@ -53,12 +53,25 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    _refuse_remote_code(path, raw)
     if raw["model_type"] not in CONFIG_MAPPING:
         raise UnsupportedError(f"{path}: no model type {raw['model_type']!r} in transformers; remote code is never run")
     try:
         return AutoConfig.for_model(**raw)
     except Exception as error:
         raise ModelError(f"{path} is not a config of model type {raw['model_type']!r}: {error}") from error
+
+
+def _refuse_remote_code(path: Path, raw: dict[str, Any]) -> None:
+    """Refuse a model whose class comes with it; a class that transformers has is used in place of its copy."""
+    import transformers
+
+    custom, named = raw.get("auto_map") or {}, (raw.get("architectures") or [None])[0]
+    if custom and named is not None and not hasattr(transformers, str(named)):
+        modules = ", ".join(sorted({str(entry) for entry in custom.values()}))
+        raise UnsupportedError(
+            f"{path}: {named} is code that comes with the checkpoint ({modules}); remote code is never run"
+        )
 
 
 def _read_json(path: Path, advice: str) -> dict[str, Any]:

@@ -93,6 +93,9 @@ def attention_hook(
 ) -> tuple[Tensor, None]:
     """Attention interface: query `[B,H,S,D]`, key and value `[B,G,L,*]` -> `[B,S,H,Dv]`."""
     scale = float(scaling if scaling is not None else query.shape[-1] ** -0.5)
+    if attention_mask is not None and attention_mask.is_floating_point():  # a bias that the model made itself
+        position_bias = attention_mask if position_bias is None else position_bias + attention_mask
+        attention_mask = None
     out = torch.ops.edgeq_trace.attention(
         query, key, value, attention_mask, position_bias, s_aux, scale, float(softcap or 0.0)
     )

@@ -6,6 +6,7 @@ An interface is one entry before it is traced: a function of named example input
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from edgeq.frontend.image_size import channels, image_size
 
 Spec = tuple[tuple[int, ...], torch.dtype]
 Outputs = dict[str, Tensor]
-LABELS_FIRST = ("logits", "pred_")
+ANSWER = re.compile(r"pred|.*logits$")  # logits, start_logits, pred_boxes, predicted_depth
 
 
 @dataclass(frozen=True)
@@ -142,5 +143,5 @@ def call_model(model: Any, given: dict[str, Tensor], **options: Any) -> Outputs:
         options["use_cache"] = False
     found = model(**given, **options)
     named = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    answers = {name: value for name, value in named.items() if name.startswith(LABELS_FIRST)}
+    answers = {name: value for name, value in named.items() if ANSWER.match(name)}
     return answers or named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import fx
 
 from edgeq.errors import VerifyError
@@ -14,8 +15,8 @@ MASKED = "attention with a mask that is no window over positions"
 RENAMED = {"edgeq_trace.attention": MASKED, "<built-in function getitem>": "getitem"}
 REPORTED_WITH_ANOTHER = {"edgeq_trace.mask"}
 
-MASK_FORMS = {f"aten.{n}" for n in ("expand", "to", "_to_copy", "unsqueeze", "where", "add", "slice", "alias")}
-ATTENTION = {"edgeq_trace.attention", "aten.scaled_dot_product_attention", "aten.softmax", "aten._softmax"}
+MASK_VIEWS = {f"aten.{name}" for name in ("expand", "unsqueeze", "slice", "alias")}
+MASK_READERS = {"edgeq_trace.attention", "aten.scaled_dot_product_attention", "aten.where"}
 
 
 def offending(gm: fx.GraphModule) -> list[str]:
@@ -30,18 +31,31 @@ def offending_static(gm: fx.GraphModule) -> list[str]:
     return lines or _violations(gm)
 
 
-def stray_masks(gm: fx.GraphModule) -> str:
-    """The modules in which a traced mask reaches anything but attention, "" if there are none."""
-    return _listed([site(user) for mask in calls(gm, "edgeq_trace.mask") for user in _readers(mask)])
+def misread(gm: fx.GraphModule) -> list[str]:
+    """Why a traced graph would not compute what the model does, one reason a line.
+
+    Models that write attention out by hand add the mask to the scores: then it must not be one of booleans.
+    """
+    stray = [site(user) for mask in calls(gm, "edgeq_trace.mask") for user in _readers(mask)]
+    chance = [site(node) for node in gm.graph.nodes if _is_random(node)]
+    return ([f"masks reach more than attention: {_listed(stray)}"] if stray else []) + (
+        [f"random numbers: {_listed(chance)}"] if chance else []
+    )
 
 
 def _readers(mask: fx.Node) -> Iterator[fx.Node]:
-    """What reads a mask, past views of it and its additive form, that is no attention."""
+    """What reads a boolean mask, past views of it, that does not take booleans as what may be seen."""
     for user in mask.users:
-        if op(user) in MASK_FORMS:
+        if op(user) in MASK_VIEWS:
             yield from _readers(user)
-        elif op(user) not in ATTENTION:
+        elif op(user) not in MASK_READERS:
             yield user
+
+
+def _is_random(node: fx.Node) -> bool:
+    """Ops that draw random numbers; dropout does not at inference."""
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags and "dropout" not in op(node)
 
 
 def by_module(gm: fx.GraphModule, static: bool | None = None) -> dict[str, str]:
