@@ -102,7 +102,7 @@ class Artifact:
         found: Iterator[Generation] = self._can("transcribe").transcribe(sound, **options)
         return found
 
-    def run(self, entry: str | Sequence[int], **inputs: np.ndarray) -> Any:
+    def run(self, entry: str | Sequence[int], **inputs: Any) -> Any:
         """Run a static entry: its outputs by name; tensors not given keep what they hold.
 
         For language models `run(tokens)`: logits f32[vocab] after `tokens`, from position 0.

@@ -81,11 +81,10 @@ def _text(config: Any, assets: dict[str, bytes], entries: list[EntryFacts]) -> T
     settings = _json(assets, "tokenizer_config.json")
     takes = settings.get("model_input_names") or ["attention_mask"]
     limits = [settings.get("model_max_length"), _json(assets, "sentence_bert_config.json").get("max_seq_length")]
-    limits = [int(limit) for limit in limits if limit and limit < UNLIMITED]
     inner = getattr(config, "text_config", None) or config
     pads = [getattr(part, "pad_token_id", None) for part in (config, inner)]
     return {
-        "max_length": min(limits, default=None),
+        "max_length": min((int(limit) for limit in limits if limit and limit < UNLIMITED), default=None),
         "pad_id": next((int(pad) for pad in pads if pad is not None), 0),
         "full": "attention_mask" not in takes or all("attention_mask" not in e.inputs for e in entries),
         "output": vector(entries[0], TEXT_VECTORS),

@@ -29,21 +29,29 @@ class Detector:
         prepared = self._images.prepare(photo)
         (row,) = self._images.run([prepared])
         values = scores(row["logits"], self._activation)[:, : len(self.labels)]  # "no object" is the last class
-        found = detections(values, row["pred_boxes"], prepared.original, self.labels, threshold)
+        single = self._activation == "softmax"
+        found = detections(values, row["pred_boxes"], prepared.original, self.labels, threshold, single)
         return found[: top_k or None]
 
 
 def detections(
-    values: np.ndarray, boxes: np.ndarray, size: Size, labels: list[str], threshold: float
+    values: np.ndarray, boxes: np.ndarray, size: Size, labels: list[str], threshold: float, single: bool
 ) -> list[Detection]:
-    """Boxes of one photo.
+    """Boxes of one photo, best first.
 
     values: f32[queries, classes]. boxes: f32[queries, 4], centre, width and height as fractions. size: (height, width).
+    single: each query answers with its best class (DETR); else the best of all classes of all queries, as many as there
+    are queries (RT-DETR).
     """
     corners = corners_of(boxes) * np.array([size[1], size[0], size[1], size[0]], np.float32)
-    best, score = values.argmax(1), values.max(1)
-    order = [i for i in np.argsort(-score, kind="stable") if score[i] > threshold]
-    return [{"label": labels[best[i]], "score": float(score[i]), "box": corners[i].tolist()} for i in order]
+    kept = np.where(values == values.max(1, keepdims=True), values, 0) if single else values
+    order = np.argsort(-kept, axis=None, kind="stable")[: len(values)]
+    pairs = [divmod(int(at), values.shape[1]) for at in order]
+    return [
+        {"label": labels[label], "score": float(kept[query, label]), "box": corners[query].tolist()}
+        for query, label in pairs
+        if kept[query, label] > threshold
+    ]
 
 
 def corners_of(boxes: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ Shapes = dict[str, tuple[int, ...]]
 class Session(Protocol):
     """The part of `edgeq.runtime.loader.Session` that static entries need."""
 
-    def run(self, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Write the inputs, run the entry, give its outputs by name."""
+    def run(self, name: str, /, *, copy: bool = True, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Write the inputs (one not given keeps its value), run the entry, give copies of its outputs by name."""
 
 
 @dataclass(frozen=True)

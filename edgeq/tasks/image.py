@@ -32,12 +32,13 @@ class Steps:
 
     def to_json(self) -> dict[str, Any]:
         """For edgeq.json."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, spec: dict[str, Any]) -> Steps:
         """The reverse of `to_json`."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,18 @@ class ImageEntries:
         return found
 
     def run(self, photos: Sequence[Prepared]) -> list[dict[str, np.ndarray]]:
-        """The outputs of each photo, without the batch axis; copies."""
+        """The outputs of each photo, without the batch axis."""
         found: list[dict[str, np.ndarray]] = []
         while len(found) < len(photos):
             left = photos[len(found) :]
             entry = next((e for e in reversed(self._entries) if e.batch <= len(left)), self._entries[0])
             chosen = list(left[: entry.batch])
             filled = chosen + [chosen[-1]] * (entry.batch - len(chosen))
-            inputs = {"pixel_values": np.stack([photo.pixels for photo in filled])}
+            inputs: dict[str, Any] = {"pixel_values": np.stack([photo.pixels for photo in filled])}
             if "pixel_mask" in entry.inputs:
                 inputs["pixel_mask"] = np.stack([photo.mask for photo in filled])
             outputs = self._session.run(entry.name, **inputs)
-            found += [{name: np.array(value[i]) for name, value in outputs.items()} for i in range(len(chosen))]
+            found += [{name: value[i] for name, value in outputs.items()} for i in range(len(chosen))]
         return found
 
 

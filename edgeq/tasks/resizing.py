@@ -47,9 +47,9 @@ def _bounded(rule: Rule, size: Size) -> Size:
         found = int(exact * height / width), edge
     else:
         found = edge, int(exact * width / height)
-    within = rule.get("within")
-    fits = not within or (found[0] <= within[0] and found[1] <= within[1])
-    return found if fits else _box({"height": within[0], "width": within[1]}, size)
+    height, width = rule.get("within") or found
+    fits = found[0] <= height and found[1] <= width
+    return found if fits else _box({"height": height, "width": width}, size)
 
 
 def _longest(rule: Rule, size: Size) -> Size:

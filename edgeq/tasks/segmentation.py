@@ -92,11 +92,11 @@ class Segmenter:
         self._session.run(self._prompt.name, **inputs)
         found = self._session.run(self._mask.name)
         self.mask_seconds = time.perf_counter() - begin
-        logits, scores = np.array(found["pred_masks"][0, 0]), np.array(found["iou_scores"][0, 0])
+        logits, scores = found["pred_masks"][0, 0], found["iou_scores"][0, 0]
         best = int(scores.argmax())
         return Mask(full_size(logits[best], self._seen) > 0, float(scores[best]), scores, logits)
 
-    def _inputs(self, points: list[Point], photo: Prepared) -> dict[str, np.ndarray]:
+    def _inputs(self, points: list[Point], photo: Prepared) -> dict[str, Any]:
         """Points in the pixels of the resized photo, as SamProcessor scales them; unused places hold no point."""
         _check(points, photo, self._shape[-2])
         places = np.zeros(self._shape, np.float32)

@@ -116,7 +116,7 @@ class TextEntries:
             return self.lengths[-1]
         return next(length for length in self.lengths if length >= count)
 
-    def inputs(self, entry: EntryFacts, tokens: Sequence[Tokens]) -> dict[str, np.ndarray]:
+    def inputs(self, entry: EntryFacts, tokens: Sequence[Tokens]) -> dict[str, Any]:
         """The tensors `entry` takes, i32[batch, length] each; rows beyond the texts hold padding."""
         shape = entry.batch, entry.length
         ids = np.full(shape, self.pad_id, np.int32)
@@ -132,9 +132,9 @@ class TextEntries:
 
 
 def _share(entry: EntryFacts, outputs: dict[str, np.ndarray], place: int, count: int) -> dict[str, np.ndarray]:
-    """Copies: the next run overwrites outputs."""
+    """One text's rows; token rows only as far as its text goes."""
     by_token = {name for name, shape in entry.outputs.items() if len(shape) == 3 and shape[1] == entry.length}
-    return {n: np.array(v[place, :count] if n in by_token else v[place]) for n, v in outputs.items()}
+    return {name: value[place, :count] if name in by_token else value[place] for name, value in outputs.items()}
 
 
 def _is_text(item: object) -> bool:
