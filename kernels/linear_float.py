@@ -12,13 +12,14 @@ import numpy as np
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
-from edgeq.kernels.linear_float_tile import Operands, emit_tile
+from edgeq.kernels.linear_float_tile import Operands, emit_tile, emit_tiles
 from edgeq.kernels.linear_frame import Linear, RowSums, blocks
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
 _POINTERS = {"w": "uint8", "bias": "float32", "x": "float32", "r": "float32", "o": "float32"}
 _ROWS = {"vnni512": 4, "avx2": 2, "generic": 1}  # of a block: each row has four accumulators of 16 lanes
+_FLOAT_ROWS = {"vnni512": 8, "avx2": 4, "generic": 1}  # with float weights: one a row, of two tiles on AVX-512
 
 
 @factory
@@ -47,7 +48,8 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
-        rows = _ROWS[isa.dot]
+        rows, paired = (_FLOAT_ROWS if fmt.is_float else _ROWS)[isa.dot], fmt.is_float and isa.dot == "vnni512"
+        step = 2 if paired and linear.end.tiles == 1 else 1
 
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             x, r, o = rest
@@ -55,12 +57,14 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
             def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
                 operands = Operands(isa, fmt, K, rows, w, x, V.let(m0 * V.i32(K)))
                 linear.fetch_residual(units, m0, rows, r)
+                tiles = [linear.tile(unit, t) for unit in units for t in range(linear.end.tiles)]
                 sums = RowSums(rows)
-                for t in range(linear.end.tiles):
-                    sums.put(emit_tile(operands, linear.tile(units[0], t)))
+                for some in [tiles] if paired else [[tile] for tile in tiles]:
+                    for tile in emit_tiles(operands, some) if fmt.is_float else [emit_tile(operands, some[0])]:
+                        sums.put(tile)
                 linear.finish_rows(units[0], count, m0, sums, lambda row: None, b, r, o)
 
-            blocks(lo, hi, m, rows, block)
+            blocks(lo, hi, m, rows, block, step)
 
         return V.function(linear.name("gemm_float"), isa, ("m",), _POINTERS, body)
 
