@@ -65,7 +65,8 @@ def check(model: Artifact, given: set[str]) -> None:
     kind = RUN[model.kind]
     strange = sorted(given - {*kind.needs, *kind.takes, "as_json"})
     if strange:
-        raise UsageError(f"{' and '.join(map(flag, strange))} mean nothing to {takes(model)}")
+        means = "means" if len(strange) == 1 else "mean"
+        raise UsageError(f"{' and '.join(map(flag, strange))} {means} nothing to {takes(model)}")
     if model.kind != "chat" and "texts" not in kind.needs and not given & set(kind.needs):
         raise UsageError(f"nothing to run on: this is {takes(model)}")
 

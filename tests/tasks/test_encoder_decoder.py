@@ -24,8 +24,8 @@ SMALL = {"vocab_size": 12, "d_model": 16, "pad_token_id": 0, "eos_token_id": 2}
 def bart():
     config = BartConfig(
         **SMALL, bos_token_id=1, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=2, forced_eos_token_id=None,
-        max_position_embeddings=32,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=2,
+        forced_eos_token_id=None, max_position_embeddings=32,
     )  # fmt: skip
     return BartForConditionalGeneration(config)
 
