@@ -69,11 +69,21 @@ class AddCache(Pass):
         kept = {name: given[name] for name in ("heads", "kv_heads", "scale", "left", "softcap")}
         with gm.graph.inserting_before(node):
             new = insert(
-                gm.graph, "edgeq.cached_attention", given["q"], given["k"], given["v"], *caches, start, None,
-                given["sinks"], **kept, kv=self.kv, like=node,
+                gm.graph, "edgeq.cached_attention", given["q"], given["k"], given["v"], *caches, start,
+                self._bias(node, given["distance_bias"]), given["sinks"], **kept, kv=self.kv, like=node,
             )  # fmt: skip
         replace(node, new)
         return Site(hf_name(new), f"caches {given['kv_heads']} heads x {self.context} tokens as {self.kv}")
+
+
+    def _bias(self, node: fx.Node, bias: fx.Node | None) -> fx.Node | None:
+        """A bias by distance `[heads, context]`, at the insertion point."""
+        if bias is None:
+            return None
+        known = int(value(bias).shape[1])
+        if known < self.context:
+            refuse("a bias by distance", [Site(site(node), f"is known for {known} positions; use --context {known}")])
+        return insert(node.graph, "aten.slice.Tensor", bias, 1, 0, self.context, like=node)
 
 
 def _why_not(node: fx.Node) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from edgeq.frontend.distance_bias import bias_by_distance
 from edgeq.frontend.graph import raise_graph
 from edgeq.frontend.match import base, rank, shape
 from edgeq.frontend.raising_linear import raise_bias
@@ -50,4 +51,4 @@ def no_zero_bias(node: fx.Node) -> bool:
     return True
 
 
-RULES: list[Rule] = [rows_by_index, flat_bias, no_zero_bias]
+RULES: list[Rule] = [rows_by_index, flat_bias, no_zero_bias, bias_by_distance]

@@ -35,8 +35,8 @@ def lift_rows(node: fx.Node) -> bool:
     if base(node) not in ROW_WISE or rank(node) != 2 or not isinstance(shape(node)[0], torch.SymInt):
         return False
     data = [x for x in node.all_input_nodes if not is_weight(x)]
-    if any(rank(x) != 2 for x in data):
-        return False
+    if any(rank(x) != 2 or not isinstance(shape(x)[1], int) for x in (*data, node)):
+        return False  # tokens by tokens is no row of features
     lifted = {x: call(node, aten.reshape.default, x, [1, -1, int(shape(x)[1])]) for x in data}
     args = fx.map_arg(node.args, lambda x: lifted.get(x, x))
     new = call(node, node.target, *args, **node.kwargs)

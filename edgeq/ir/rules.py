@@ -157,6 +157,15 @@ def attention(node: fx.Node) -> Iterator[str]:
     yield from _vector("sinks", given["sinks"], given["heads"])
     if (given.get("row_bias") is None) != (given.get("column_bias") is None):
         yield "row_bias and column_bias come together"
+    if given.get("distance_bias") is not None:
+        yield from _by_distance("distance_bias", given["distance_bias"], given["heads"])
+        if not given["causal"]:
+            yield "distance_bias with attention that is not causal"
+
+
+def _by_distance(name: str, bias: fx.Node, heads: int) -> Iterator[str]:
+    if not is_weight(bias) or len(shape(bias)) != 2 or shape(bias)[0] != str(heads):
+        yield f"{name} %{bias.name} must be a weight [{heads}, N]"
 
 
 def cached_attention(node: fx.Node) -> Iterator[str]:
@@ -164,6 +173,8 @@ def cached_attention(node: fx.Node) -> Iterator[str]:
     yield from attention(node)
     given = arguments(node)
     yield from _cache_type(given)
+    if given["bias"] is not None:
+        yield from _by_distance("bias", given["bias"], given["heads"])
     for name, source in (("k_cache", given["k"]), ("v_cache", given["v"])):
         cache = given[name]
         yield from _cache_input(name, cache)

@@ -77,8 +77,8 @@ def find_sites(graph: fx.Graph) -> dict[fx.Node, Site]:
 
 def _site(node: fx.Node) -> Site:
     a, name = attrs(node), module(node) or node.name
-    if a["bias"] is not None or a["sinks"] is not None:
-        raise UnsupportedError(f"{name}: {'score bias' if a['bias'] is not None else 'attention sinks'}")
+    if a["sinks"] is not None:
+        raise UnsupportedError(f"{name}: attention sinks")
     q, k, v = (_trace(a[x], name) for x in "qkv")
     widths = [width(a[x]) for x in "qkv"]
     dim, value_dim = widths[0] // a["heads"], widths[2] // a["kv_heads"]
@@ -137,8 +137,18 @@ def lower_attention(scope: Scope, site: Site, qkv: View) -> None:
     scratch = scope.buffer("scores", size, 1, private=True)
     split = Split("units", site.heads) if one else Split("head_blocks", site.heads)
     head = (POS,) if one else (M, POS)
-    scope.call(make(*shape, *options), (*head, qkv, *_caches(scope, site), scratch, out), split, site.node)
+    bias = _bias(scope, a["bias"])
+    args = (*head, qkv, *_caches(scope, site), *bias, scratch, out)
+    scope.call(make(*shape, *options, bool(bias)), args, split, site.node)
     scope.env[site.node] = out
+
+
+def _bias(scope: Scope, node: fx.Node | None) -> tuple[Arg, ...]:
+    """Biases by distance, evaluated: they come from few buckets."""
+    if node is None:
+        return ()
+    values = evaluate(node, scope.table.weights).detach().float().numpy()
+    return (Weight(scope.table.constant("bias.distance", attention_kernels.distance_table(values))),)
 
 
 def _norm_options(site: Site) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 
-TEXT, AUDIO = ("bart",), ("whisper",)
+TEXT, AUDIO = ("bart", "t5", "t5_gated"), ("whisper",)
 CONTEXT, MASK = 32, "attention_mask"
 
 

@@ -135,3 +135,18 @@ def test_cross_attention_over_stored_keys_equals_attention_with_padding(kv, tole
     want = edgeq_ops.attention(q, k, v, pad, causal=False, **options)
     got = edgeq_ops.cross_attention(q, *caches, torch.tensor([4], dtype=torch.int32), kv=kv, **options)
     assert torch.allclose(got, want, atol=tolerance)
+
+
+def test_a_bias_by_distance_is_a_bias_and_the_same_in_chunks():
+    q, k, v, table = torch.randn(1, 6, 16), torch.randn(1, 6, 16), torch.randn(1, 6, 16), torch.randn(2, 9)
+    options = {"heads": 2, "kv_heads": 2, "scale": 0.35}
+    distance = (torch.arange(6)[:, None] - torch.arange(6)[None]).clamp(min=0)
+    want = edgeq_ops.attention(q, k, v, None, table[:, distance][None], causal=True, **options)
+    by_distance = [None, None, None, None, None, table]
+    assert torch.equal(edgeq_ops.attention(q, k, v, *by_distance, causal=True, **options), want)
+    caches = torch.zeros(1, 2, 9, 8), torch.zeros(1, 2, 9, 8)
+    parts = []
+    for first, last in ((0, 4), (4, 5), (5, 6)):
+        rows = (t[:, first:last] for t in (q, k, v))
+        parts.append(edgeq_ops.cached_attention(*rows, *caches, torch.tensor([first]), table, kv="f32", **options))
+    assert torch.allclose(torch.cat(parts, 1), want, atol=1e-6)

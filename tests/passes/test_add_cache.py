@@ -50,3 +50,14 @@ def test_half_cacheable_graphs_are_refused_with_every_site(llama, after):
     )
     with pytest.raises(UnsupportedError, match=r"odd\.one: it is not causal"):
         after(llama.replace("%o =", other).replace("%linear(%attention", "%linear(%extra"), "add-cache")
+
+
+def test_a_bias_by_distance_is_cut_to_the_context(llama, after, lines):
+    biased = llama.replace("%embedding =", "%d = weight distances : f32[4, 64]\n%embedding =")
+    biased = biased.replace("%v, heads=4", "%v, None, None, None, None, None, %d, heads=4")
+    text, _ = after(biased, "add-cache{context=32}")
+    (row,) = lines(text, "aten.slice.Tensor(%d")
+    assert row.startswith("%slice_1 = aten.slice.Tensor(%d, 1, 0, 32) : f32[4, 32]")
+    assert "%start, %slice_1, heads=4" in lines(text, "cached_attention(")[0]
+    with pytest.raises(UnsupportedError, match="known for 64 positions; use --context 64"):
+        after(biased, "add-cache{context=80}")

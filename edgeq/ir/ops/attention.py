@@ -22,6 +22,15 @@ def visible(query: Tensor, keys: int, *, causal: bool, left: int, right: int) ->
     return seen
 
 
+def by_distance(bias: Tensor, query: Tensor, keys: int) -> Tensor:
+    """bias `[H, N]` by how far a key lies back -> `[1, H, S, keys]` for queries at positions `query` `[S]`.
+
+    What lies ahead, which causal attention does not see, gets the bias of distance 0.
+    """
+    distance = query[:, None] - torch.arange(keys, device=query.device)[None]
+    return bias[:, distance.clamp(min=0)][None]
+
+
 def attend(
     q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, bias: Tensor | None, sinks: Tensor | None,
     scale: float, softcap: float, grid: Tensor | None = None,
@@ -56,30 +65,31 @@ def join_heads(x: Tensor) -> Tensor:
 
 @composite(
     "attention(Tensor q, Tensor k, Tensor v, Tensor? pad=None, Tensor? bias=None, Tensor? sinks=None, "
-    "Tensor? row_bias=None, Tensor? column_bias=None, *, int heads, int kv_heads, "
+    "Tensor? row_bias=None, Tensor? column_bias=None, Tensor? distance_bias=None, *, int heads, int kv_heads, "
     "float scale, bool causal, int left=-1, int right=-1, float softcap=0.) -> Tensor"
 )
 def attention(
     q: Tensor, k: Tensor, v: Tensor, pad: Tensor | None = None, bias: Tensor | None = None, sinks: Tensor | None = None,
-    row_bias: Tensor | None = None, column_bias: Tensor | None = None,
+    row_bias: Tensor | None = None, column_bias: Tensor | None = None, distance_bias: Tensor | None = None,
     *, heads: int, kv_heads: int, scale: float, causal: bool, left: int = -1, right: int = -1, softcap: float = 0.0,
 ) -> Tensor:
     """q `[B,S,heads*D]`, k `[B,L,kv_heads*D]`, v `[B,L,kv_heads*Dv]` -> `[B,S,heads*Dv]`.
 
     The last query stands at the last key's position. pad `[B, L]`: nonzero where a key is real; bias broadcasts to
     `[B,heads,S,L]`; sinks `[heads]`; keys on a grid of KH x KW cells take row_bias `[B,heads,S,KH]` of their row and
-    column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); left/right: positions seen back/ahead
-    besides itself, -1 all; softcap 0 is off.
+    column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); causal attention takes distance_bias
+    `[heads, N]`, N >= L, by how far a key lies back; left/right: positions seen back/ahead besides itself, -1 all;
+    softcap 0 is off.
     """
     rows, keys = q.shape[1], k.shape[1]
     seen = None
+    query = torch.arange(rows, device=q.device) + (keys - rows)
     if causal or left >= 0 or right >= 0:
-        query = torch.arange(rows, device=q.device) + (keys - rows)
         seen = visible(query, keys, causal=causal, left=left, right=right)
     if pad is not None:
         real = pad.bool()[:, None, None, :]
         seen = real if seen is None else seen & real
-    grid = None
+    grid = None if distance_bias is None else by_distance(distance_bias, query, keys)
     if row_bias is not None and column_bias is not None:
         grid = (row_bias[..., :, None] + column_bias[..., None, :]).flatten(-2)
     q, k, v = split_heads(q, heads), split_heads(k, kv_heads), split_heads(v, kv_heads)
@@ -117,7 +127,7 @@ def cached_attention(
     """Causal attention of rows at positions `start..start+S-1` over everything cached so far, themselves included.
 
     q `[B,S,heads*D]`, k `[B,S,kv_heads*D]`, v `[B,S,kv_heads*Dv]`, caches `[B,kv_heads,L,D|Dv]` written in place with
-    the values that a cache of type `kv` gives back, start `[1]`, bias broadcasts to `[B,heads,S,L]`.
+    the values that a cache of type `kv` gives back, start `[1]`, bias `[heads, L]` by how far a key lies back.
     """
     first, rows = int(start), q.shape[1]
     last = first + rows
@@ -125,6 +135,6 @@ def cached_attention(
     v_cache[:, :, first:last] = stored(split_heads(v, kv_heads), kv)
     query = torch.arange(first, last, device=q.device)
     seen = visible(query, last, causal=True, left=left, right=-1)
-    bias = None if bias is None else bias[..., :last]
+    bias = None if bias is None else by_distance(bias, query, last)
     out = attend(split_heads(q, heads), k_cache[:, :, :last], v_cache[:, :, :last], seen, bias, sinks, scale, softcap)
     return join_heads(out)

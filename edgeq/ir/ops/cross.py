@@ -26,7 +26,7 @@ def store_keys(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, *, kv: st
 
 @opaque("count_keys(Tensor mask, Tensor(a!) n_keys) -> ()", _nothing)
 def count_keys(mask: Tensor, n_keys: Tensor) -> None:
-    """Write the length of a text padded on the right: nonzero entries of mask `[1,L]`, at least 1, to n_keys i32 `[1]`."""
+    """Write the length of a text padded on the right: nonzero entries of mask `[1,L]` (or 1) to n_keys i32 `[1]`."""
     n_keys.copy_((mask != 0).sum().clamp(min=1).reshape(1))
 
 
