@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from edgeq.frontend.fold_constants import constant_value
-from edgeq.frontend.match import base, rank, shape, value
+from edgeq.frontend.match import base, is_number, rank, shape, value
 from edgeq.frontend.raising_attention import through_views
 from edgeq.frontend.raising_layout import RESHAPES, follow
 from edgeq.frontend.rewrite import call, replace
@@ -58,7 +58,7 @@ def merged_heads(x: fx.Node) -> int:
     """How many heads the first axis holds besides the batch: the part of it that was in a projection's features."""
     while base(x) in ("mul", "div") and not isinstance(x.args[1], fx.Node):
         x = x.args[0]
-    for root, held in follow(x):
+    for _, root, held in follow(x):
         width = shape(root)[-1] if shape(root) else 0
         heads = prod(f.size for f in held.axes[0] if f.stride < width) if held.axes else 1
         if heads > 1:
@@ -134,4 +134,17 @@ def raise_grid_bias(node: fx.Node) -> bool:
     columns = call(node, aten.reshape.default, columns, [*lead, width])
     sinks = arguments(node)["sinks"]
     node.args = (*node.args[:3], arguments(node)["pad"], None, sinks, rows, columns)
+    return True
+
+
+def fold_query_scale(node: fx.Node) -> bool:
+    """attention(reshape(q * c), ...) -> attention(reshape(q), ..., scale * c)"""
+    if node.target is not eq.attention.default or base(node.args[0]) != "reshape":
+        return False
+    view: Any = node.args[0]
+    scaled = view.args[0]
+    if base(scaled) != "mul" or not is_number(scaled.args[1]) or len(view.users) > 1 or len(scaled.users) > 1:
+        return False
+    view.args = (scaled.args[0], view.args[1])
+    node.kwargs = {**node.kwargs, "scale": node.kwargs["scale"] * float(scaled.args[1])}
     return True

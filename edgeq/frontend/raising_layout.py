@@ -1,4 +1,4 @@
-"""Layout ops of static graphs: chains become the fewest ops, and move past element-wise ops until they cancel."""
+"""Layout ops of static graphs: one spelling, and chains of them as few ops as they can be."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import torch
 from torch import fx
 
 from edgeq.frontend import layout
-from edgeq.frontend.fold_constants import hold
 from edgeq.frontend.layout import Layout, Steps
 from edgeq.frontend.match import base, rank, shape
 from edgeq.frontend.rewrite import call, replace
 from edgeq.ir.graph import is_weight
 
 aten = torch.ops.aten
-RESHAPES = {"reshape", "view", "unsqueeze", "squeeze", "flatten", "unflatten", "_unsafe_view", "unsafe_view", "view_as"}
+RESHAPES = {
+    "reshape", "view", "unsqueeze", "squeeze", "flatten", "unflatten", "_unsafe_view", "unsafe_view", "view_as",
+    "reshape_as",
+}  # fmt: skip
 PERMUTES = {"permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes"}
 PICKS = {"slice", "select"}
 CHAIN = RESHAPES | PERMUTES | PICKS
@@ -24,7 +26,7 @@ CHAIN = RESHAPES | PERMUTES | PICKS
 def spell_layout(node: fx.Node) -> bool:
     """Every reshape -> reshape(x, sizes), every permutation -> permute(x, order); of weights a matrix keeps `t`."""
     kind = base(node)
-    if kind in RESHAPES and node.target is not aten.reshape.default:
+    if kind in RESHAPES and (node.target is not aten.reshape.default or list(node.args[1]) != list(shape(node))):
         return replace(node, call(node, aten.reshape.default, node.args[0], list(shape(node))))
     if kind in PERMUTES and node.target is not aten.permute.default and not (kind == "t" and is_weight(node)):
         return replace(node, call(node, aten.permute.default, node.args[0], list(order_of(node))))
@@ -39,8 +41,8 @@ def order_of(node: fx.Node) -> tuple[int, ...]:
     return tuple(size - 2 for size in moved.shape)
 
 
-def follow(x: fx.Node) -> list[tuple[fx.Node, Layout]]:
-    """(root, layout of x over it) for every node that a chain of layout ops leads x back to, nearest first."""
+def follow(x: fx.Node) -> list[tuple[int, fx.Node, Layout]]:
+    """(ops between, root, layout of x over it) for every node that layout ops lead x back to, nearest first."""
     chain = [x]
     while base(chain[-1]) in CHAIN:
         chain.append(chain[-1].args[0])
@@ -48,18 +50,19 @@ def follow(x: fx.Node) -> list[tuple[fx.Node, Layout]]:
     for end in range(1, len(chain)):
         held = _over(chain[end], chain[:end][::-1])
         if held is not None:
-            found.append((chain[end], held))
+            found.append((end, chain[end], held))
     return found
 
 
 def _over(root: fx.Node, chain: list[fx.Node]) -> Layout | None:
     held: Layout | None = layout.contiguous(tuple(shape(root)))
     for node in chain:
-        held = None if held is None else _step(held, node)
+        held = None if held is None else follow_step(held, node)
     return held
 
 
-def _step(held: Layout, node: fx.Node) -> Layout | None:
+def follow_step(held: Layout, node: fx.Node) -> Layout | None:
+    """The layout after one more op of a chain; None where the algebra does not reach."""
     kind = base(node)
     if kind in RESHAPES:
         return layout.reshape(held, tuple(shape(node)))
@@ -77,55 +80,36 @@ def _step(held: Layout, node: fx.Node) -> Layout | None:
 
 
 def simplify(node: fx.Node) -> bool:
-    """A chain's end -> the fewest ops from the farthest root; features picked from a linear are rows of its weight."""
-    if base(node) not in CHAIN or is_weight(node) or not any(base(user) not in CHAIN for user in node.users):
+    """A chain's end -> the fewest ops, from the farthest root that allows it."""
+    if base(node) not in CHAIN or not any(base(user) not in CHAIN for user in node.users):
         return False
-    now = _length(node)
-    for root, held in reversed(follow(node)):
+    for length, root, held in reversed(follow(node)):
         steps = layout.canonical(held, tuple(shape(root)))
-        if steps is None or (base(root) == "linear" and root.args[0] is node):
-            continue
-        packed = steps.features is not None and base(root) == "linear" and is_weight(root.args[1])
-        if packed or steps.count < now(root):
+        if steps is not None and steps.count < length and _adjacent(steps):
             return replace(node, _emit(node, root, steps))
     return False
 
 
-def _length(node: fx.Node) -> Any:
-    """Root -> number of ops between it and node."""
-
-    def count(root: fx.Node) -> int:
-        x, steps = node, 0
-        while x is not root:
-            x, steps = x.args[0], steps + 1
-        return steps
-
-    return count
+def _adjacent(steps: Steps) -> bool:
+    features = steps.features
+    return features is None or features == tuple(range(features[0], features[0] + len(features)))
 
 
-def _emit(like: fx.Node, root: fx.Node, steps: Steps) -> fx.Node:
-    x = root if steps.features is None else _features(like, root, list(steps.features))
+def _emit(like: fx.Node, x: fx.Node, steps: Steps) -> fx.Node:
+    """x, its features picked, reshaped and permuted."""
+    if steps.features is not None:
+        first, count = steps.features[0], len(steps.features)
+        x = call(like, aten.slice.Tensor, x, rank(x) - 1, first, first + count)
+    return emit_moves(like, x, steps)
+
+
+def emit_moves(like: fx.Node, x: fx.Node, steps: Steps) -> fx.Node:
+    """x, reshaped and permuted."""
     if steps.before is not None:
         x = call(like, aten.reshape.default, x, list(steps.before))
     if steps.order is not None:
         x = call(like, aten.permute.default, x, list(steps.order))
     return x if steps.after is None else call(like, aten.reshape.default, x, list(steps.after))
-
-
-def _features(like: fx.Node, root: fx.Node, features: list[int]) -> fx.Node:
-    if base(root) == "linear" and is_weight(root.args[1]):
-        parts = [_pick(like, w, 0, features) for w in root.args[1:] if w is not None]
-        rows = call(like, aten.linear.default, root.args[0], *parts)
-        rows.meta["hf"] = root.meta["hf"]
-        return rows
-    return _pick(like, root, rank(root) - 1, features)
-
-
-def _pick(like: fx.Node, x: fx.Node, axis: int, features: list[int]) -> fx.Node:
-    first, count = features[0], len(features)
-    if features == list(range(first, first + count)):
-        return call(like, aten.slice.Tensor, x, axis, first, first + count)
-    return call(like, aten.index_select.default, x, axis, hold(like, torch.tensor(features), "rows"))
 
 
 def linear_of_rows(node: fx.Node) -> bool:

@@ -36,8 +36,10 @@ def sink(node: fx.Node) -> bool:
     x = node.args[0] if node.args else None
     if kind == "cat":
         return _sink_cat(node)
-    if base(x) != "permute":
+    if base(x) != "permute" or is_weight(x):
         return False
+    if kind == "linear" and x.args[1][-1] == rank(x) - 1:
+        return _sink_row_wise(node)
     order = [int(axis) for axis in x.args[1]]
     if kind in ("mean", "sum", "amax", "amin") and len(node.args) > 1 and node.args[1]:
         return _sink_reduction(node, x, order)
@@ -91,6 +93,8 @@ def _permuted_back(node: fx.Node, a: fx.Node, order: list[int]) -> fx.Node:
 
 def _sink_row_wise(node: fx.Node) -> bool:
     x = node.args[0]
+    if is_weight(x):
+        return False
     if base(x) == "reshape" and rank(x.args[0]) > 0 and shape(x.args[0])[-1] == shape(x)[-1]:
         inner = call(node, node.target, x.args[0], *node.args[1:], **node.kwargs)
         return replace(node, call(node, aten.reshape.default, inner, list(shape(node))))

@@ -16,6 +16,7 @@ from edgeq.frontend import raising_convolution as convolution
 from edgeq.frontend import raising_layout as layout
 from edgeq.frontend import raising_linear as linear
 from edgeq.frontend import raising_norm as norm
+from edgeq.frontend import raising_packed as packed
 from edgeq.frontend.canonical import clean
 from edgeq.frontend.canonical_static import SPELLING
 from edgeq.frontend.fold_constants import fold_constants
@@ -34,10 +35,12 @@ STAGES: list[list[Rule]] = [
     [convolution.raise_convolution, convolution.raise_transposed, convolution.raise_pooling],
 ]
 MOVING: list[Rule] = [
-    layout.spell_layout, layout.simplify, layout.drop_expand, sink, batch_norm.fold_scale, batch_norm.fold_shift,
+    layout.spell_layout, packed.split_packed, layout.simplify, layout.drop_expand, sink,
+    batch_norm.fold_scale, batch_norm.fold_shift,
 ]  # fmt: skip
 LATE: list[Rule] = [
-    layout.linear_of_rows, layout.simplify, activation.raise_square, activation.raise_gated, attention.fold_query_scale,
+    layout.linear_of_rows, layout.simplify, activation.raise_square, activation.raise_gated,
+    attention.fold_query_scale, attention_static.fold_query_scale,
 ]  # fmt: skip
 
 
