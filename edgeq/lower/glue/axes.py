@@ -1,0 +1,128 @@
+"""Which axis becomes the 16 lanes: the last one of the result, or one that is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tvm.sym import detect_linear_equation
+
+from edgeq.kernels.vector import LANES
+from edgeq.lower.glue.expression import children, kind, loads, substitute
+from edgeq.lower.glue.memory import Layout, Slot
+from edgeq.lower.glue.space import Space, const
+from edgeq.lower.glue.stage import Stage
+
+Expr = Any
+Var = Any
+GATHER, TREE = 16.0, 14.0  # cost of reading 16 scattered elements, of adding up 16 lanes, in vector operations
+
+
+def lane_axis(stage: Stage, layout: Layout) -> int | None:
+    """The axis of the result along which memory is dense: the last, or the last above 1 where rows leave no gap."""
+    if not stage.shape or layout.row_stride != stage.shape[-1]:
+        return len(stage.shape) - 1 if stage.shape else None
+    return next((a for a in range(len(stage.shape) - 1, -1, -1) if stage.shape[a] > 1), None)
+
+
+def summed_axis(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> Var | None:
+    """The reduced axis to take 16 elements of at once, or None where neighbouring results are cheaper."""
+    reduction = root if root.reduce else next((s for s in inlined.values() if s.reduce), None)
+    if reduction is None:
+        return None
+    last = lane_axis(root, slots[root.buffer].layout)
+    best, choice = _cost_by_element(root, reduction, inlined, slots, last), None
+    for var, extent in reduction.reduce:
+        steps = -(-extent // LANES)
+        reads = sum(_reads(reduction.value, {}, var, extent, inlined, slots))
+        cost = (steps * (reads + 1) * _rest(reduction, var) + TREE) / 1.0
+        if cost < best:
+            best, choice = cost, var
+    return choice
+
+
+def _cost_by_element(
+    root: Stage, reduction: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot], last: int | None
+) -> float:
+    """Vector operations for one result when 16 neighbours are computed together."""
+    if last is None:
+        return float("inf")
+    width = root.shape[last]
+    if reduction is not root and reduction.shape != root.shape:
+        reads = GATHER
+    else:
+        reads = sum(_reads(reduction.value, {}, reduction.vars[last], width, inlined, slots))
+    used = width / (-(-width // LANES))
+    return (reads + 1) * (reduction.work / max(reduction.size, 1)) / used
+
+
+def _rest(reduction: Stage, var: Var) -> float:
+    total = 1.0
+    for other, extent in reduction.reduce:
+        total *= 1.0 if other.same_as(var) else extent
+    return total
+
+
+def _reads(
+    e: Expr, binding: dict[Var, Expr], var: Var, extent: int, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]
+) -> Iterator[float]:
+    """Cost of every read of memory when `var` runs over lanes."""
+    space = Space()
+    with space.lanes() as lane:
+        step = space.symbol(max(1, -(-extent // LANES))) * const(LANES) + lane
+        yield from _costs(e, {var: step, **binding}, space, inlined, slots)
+
+
+def _costs(
+    e: Expr, binding: dict[Var, Expr], space: Space, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]
+) -> Iterator[float]:
+    for load in loads(e):
+        indices = [space.simplify(substitute(i, binding)) for i in load.indices]
+        stage = inlined.get(load.source)
+        if stage is not None:
+            yield from _costs(stage.value, dict(zip(stage.vars, indices, strict=True)), space, inlined, slots)
+            continue
+        flat = space.simplify(slots[load.source].layout.flat(indices))
+        if not space.varies(flat):
+            yield 0.5
+        else:
+            yield 1.0 if space.stride(flat)[0] == 1 else GATHER
+
+
+def cuts(root: Stage, axis: int, inlined: Mapping[Var, Stage]) -> list[int]:
+    """Where along an axis of the result a condition changes its mind (the seams of a concatenation)."""
+    space = Space()
+    width = root.shape[axis]
+    binding = {v: space.symbol(n) for v, n in zip(root.vars, root.shape, strict=True)}
+    found = {0, width}
+    for place in _seams(root.value, binding, binding[root.vars[axis]], space, inlined):
+        if 0 < place < width:
+            found.add(place)
+    return sorted(found) if len(found) <= 34 else [0, width]
+
+
+def _seams(e: Expr, binding: Mapping[Var, Expr], var: Var, space: Space, inlined: Mapping[Var, Stage]) -> Iterator[int]:
+    if kind(e) in ("LT", "LE", "GT", "GE", "EQ", "NE") and not loads(e):
+        yield from _seam(kind(e), space.simplify(substitute(e.a - e.b, binding)), var, space)
+    if kind(e) == "TensorLoad" and (stage := inlined.get(e.source)) is not None:
+        indices = [space.simplify(substitute(i, binding)) for i in e.indices]
+        yield from _seams(stage.value, dict(zip(stage.vars, indices, strict=True)), var, space, inlined)
+    for child in children(e):
+        yield from _seams(child, binding, var, space, inlined)
+
+
+def _seam(relation: str, difference: Expr, var: Var, space: Space) -> Iterator[int]:
+    """Where `difference <relation> 0` changes, when the difference is plus or minus `var` plus a constant."""
+    if str(difference.ty.dtype).startswith("float"):
+        return
+    found = detect_linear_equation(difference, [var])
+    if len(found) != 2 or kind(found[0]) != "IntImm" or abs(int(found[0].value)) != 1:
+        return
+    base = space.simplify(found[1])
+    if kind(base) != "IntImm":
+        return
+    zero, rising = -int(base.value) * int(found[0].value), int(found[0].value) > 0
+    if relation in ("EQ", "NE") or (relation in ("LT", "GE")) == rising:
+        yield zero
+    if relation in ("EQ", "NE") or (relation in ("LT", "GE")) != rising:
+        yield zero + 1
