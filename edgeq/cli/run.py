@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeq.cli import console
 from edgeq.cli.command import Command, json_option
 
 EXAMPLES = (
@@ -86,4 +87,6 @@ def command(ctx: click.Context, artifact: Path, threads: int, variant: str | Non
     model = Artifact(artifact, threads, variant)
     given = {name for name in options if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
     check(model, given)
+    if options["images"] and (note := model.task["image"].get("note")):
+        console.note(note)
     RUN[model.kind](model, options)

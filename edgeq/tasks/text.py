@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,31 +38,26 @@ class Row:
 
 
 class TextEntries:
-    """The entries of one text tower, a bucket of length and batch each."""
+    """The entries of one text tower, a bucket of length and batch each.
+
+    Attributes:
+        lengths: of the buckets, ascending. pad_id: the tokenizer's padding token, else the config's.
+    """
 
     def __init__(self, session: Session, folder: Path, entries: Sequence[EntryFacts], spec: Mapping[str, Any]) -> None:
-        """`spec` is `task["text"]` of edgeq.json: `max_length`, `pad_id`, `full`."""
-        self._session, self._folder, self._spec = session, folder, spec
+        """`spec` is `task["text"]` of edgeq.json (`max_length`, `pad_id`, `full`); raises ArtifactError: no tokenizer."""
+        self._session, self._spec = session, spec
         self._entries = sorted(entries, key=lambda e: (e.length, e.batch))
+        self._tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self._tokenizer.no_padding()
+        named = self._tokenizer.token_to_id(Tokenizer(folder).special_tokens.get("pad_token", ""))
+        self.pad_id = int(spec.get("pad_id") or 0) if named is None else int(named)
         self.lengths = sorted({e.length for e in self._entries})
 
     @property
     def limit(self) -> int:
         """Most tokens of a text: the longest bucket, or what the model was trained for."""
         return min(self.lengths[-1], self._spec.get("max_length") or self.lengths[-1])
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        tokenizer = load_tokenizer(self._folder / "tokenizer.json")
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
-
-    @cached_property
-    def pad_id(self) -> int:
-        """The tokenizer's padding token, else the config's."""
-        named = self._tokenizer.token_to_id(Tokenizer(self._folder).special_tokens.get("pad_token", ""))
-        return int(self._spec.get("pad_id") or 0) if named is None else named
 
     def tokenize(self, texts: Sequence[Text]) -> list[Tokens]:
         """Tokens of each text, cut to `limit` (the tokenizer's special tokens stay); says so in the log.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ class TwoTowers:
     """Vectors of texts and of photos, and zero-shot labels."""
 
     def __init__(self, session: Session, task: dict[str, Any], folder: Path) -> None:
-        self._task = task
+        self._session, self._task, self._folder = session, task, folder
         self._images = ImageEntries(session, task)
-        self._texts = TextEntries(session, folder, entries_of(task, "input_ids"), section(task, "text"))
+
+    @cached_property
+    def _texts(self) -> TextEntries:
+        """Made when a text is to be read: photos alone need no tokenizer."""
+        entries = entries_of(self._task, "input_ids")
+        return TextEntries(self._session, self._folder, entries, section(self._task, "text"))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Texts as f32[n, D], rows of length one."""
