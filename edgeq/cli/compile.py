@@ -39,6 +39,7 @@ EXAMPLES = (
 def command(model: str, output: Path, as_json: bool, **options: Any) -> None:
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
     from edgeq.cli.describe import summary, summary_text
+    from edgeq.cli.run_kinds import example
 
     if options["image_size"] and len(options["image_size"]) != 2:
         raise UsageError("--image-size takes two numbers: HEIGHT,WIDTH")
@@ -53,4 +54,5 @@ def command(model: str, output: Path, as_json: bool, **options: Any) -> None:
         console.print_json(result)
     else:
         click.echo(f"{summary_text(result)}\ncompiled in {result['compile_seconds']:.1f} s")
-        console.note(f'try: edgeq run {output} --prompt "Hello"')
+        if line := example(artifact):
+            console.note(f"try: {line}")

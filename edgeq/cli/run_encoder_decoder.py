@@ -10,7 +10,7 @@ import click
 
 from edgeq.cli import console
 from edgeq.cli.run_chat import sampling
-from edgeq.cli.run_kinds import takes
+from edgeq.cli.run_kinds import example, takes
 from edgeq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _text(model: Artifact, options: dict[str, Any]) -> str:
     if len(given) > 1:
         raise UsageError("give one --text: an encoder-decoder answers one text at a time")
     if "text" not in model.task:
-        raise UsageError("this model hears: edgeq run " + f"{model.path} --audio speech.wav")
+        raise UsageError(f"this model hears, it does not read; try: {example(model)}")
     text: str = given[0] if given else "" if sys.stdin.isatty() else sys.stdin.read().strip()
     if not text:
         raise UsageError(f"nothing to run on: this is {takes(model)}")

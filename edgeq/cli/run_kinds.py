@@ -75,7 +75,15 @@ def takes(model: Artifact) -> str:
     """`a model for detection, which takes --image; try: edgeq run ...`."""
     kind = RUN[model.kind]
     options = ", ".join(map(flag, (*kind.needs, *kind.takes)))
-    return f"a model for {model.kind}, which takes {options}; try: edgeq run {model.path} {kind.example}"
+    return f"a model for {model.kind}, which takes {options}; try: {example(model)}"
+
+
+def example(model: Artifact) -> str:
+    """A command that runs this artifact; "" where `edgeq run` cannot."""
+    if model.kind not in RUN:
+        return ""
+    hears = "audio" in model.task
+    return f"edgeq run {model.path} {'--audio speech.wav' if hears else RUN[model.kind].example}"
 
 
 def flag(name: str) -> str:

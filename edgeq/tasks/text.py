@@ -45,7 +45,7 @@ class TextEntries:
     """
 
     def __init__(self, session: Session, folder: Path, entries: Sequence[EntryFacts], spec: Mapping[str, Any]) -> None:
-        """`spec` is `task["text"]` of edgeq.json (`max_length`, `pad_id`, `full`); raises ArtifactError: no tokenizer."""
+        """`spec` is `task["text"]`: `max_length`, `pad_id`, `full`; raises ArtifactError without a tokenizer."""
         self._session, self._spec = session, spec
         self._entries = sorted(entries, key=lambda e: (e.length, e.batch))
         self._tokenizer = load_tokenizer(folder / "tokenizer.json")
