@@ -31,7 +31,8 @@ class Manifest:
         entries: of every entry of the plan `name`, `kind` ("token", "static"), `base` (its name without length and
             batch), `batch`, `length`, `max_rows`, `inputs` and `outputs` (lists of `name`, `dtype` "f32" or "i32",
             `shape`, `row_stride` in elements), and `regions` in the plan's order.
-        kernels: `name`, `unit`, `weight_bytes`, `ops` of every kernel. variants: `name`, `needs` of every ISA variant.
+        kernels: `name`, `family`, `what` (of glue: the ops it fuses), `unit`, `weight_bytes`, `ops` of every kernel.
+        variants: `name`, `needs` of every ISA variant.
         memory: bytes by use: `weights`, `arena`, `private_per_thread`, `kv_cache`, ...; with `context` and `chunk`.
         task: what stands between a user's text, photo or sound and the entries' tensors: `kind` and its facts.
         declined: sites that a pass left alone: `pass`, `module`, `reason`.

@@ -83,15 +83,14 @@ def _region(entry: Entry, at: list[int], known: dict[str, dict[str, Any]]) -> st
 
 
 def _kernel(kernel: dict[str, Any]) -> str:
-    fused = kernel.get("fuses") or []
-    return f"{kernel['name']} ({', '.join(fused)})" if fused else str(kernel["name"])
+    return f"{kernel['name']} ({kernel['what']})" if kernel["what"] else str(kernel["name"])
 
 
 def families_text(entry: Entry, known: dict[str, dict[str, Any]]) -> str:
     """How often the entry calls each family of kernels."""
     families: dict[str, list[str]] = {}
     for name in calls(entry):
-        families.setdefault(known[name].get("family") or name.split("_")[0], []).append(name)
+        families.setdefault(known[name]["family"], []).append(name)
     rows = [
         (family, len(names), len(set(names)), sum(known[name]["weight_bytes"] for name in names))
         for family, names in sorted(families.items(), key=lambda item: -len(item[1]))

@@ -114,7 +114,8 @@ def _facts(result: dict[str, Any]) -> str:
         "first token": _first_token(result["first_token"]),
         "resident": f"{megabytes(resident['artifact_bytes'])} for the artifact at most (VmHWM less VmRSS before), "
         f"{megabytes(resident['process_peak_bytes'])} with Python",
-        "bandwidth": f"{ceiling} read with {bandwidth['threads']} threads, measured in this run",
+        "bandwidth": f"{ceiling} read with {bandwidth['threads']} threads, measured in this run; "
+        "what stays in the caches is read faster",
         "decode": _decode(result),
     }
     return "\n".join(f"{name + ':':13}{value}" for name, value in lines.items() if value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeq.kernels.kernel import Kernel
-from edgeq.lower.plan import Entry, Plan, Region, Tensor
+from edgeq.lower.plan import Call, Entry, Literal, Plan, Region, Tensor
 
 
 def describe_entry(entry: Entry) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
         **{"base": entry.name, "batch": 1, "length": 0, **entry.facts},
         "inputs": [_describe_tensor(t) for t in entry.inputs],
         "outputs": [_describe_tensor(t) for t in entry.outputs],
-        "regions": [_describe_region(r) for r in entry.regions],
+        "regions": [_describe_region(r, static=not entry.max_rows) for r in entry.regions],
     }
 
 
@@ -26,21 +26,34 @@ def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.view.dtype, "shape": shape, "row_stride": stride}
 
 
-def _describe_region(region: Region) -> dict[str, Any]:
-    """Kind (family of its main kernel), Hugging Face modules, kernels, weight bytes, multiply-adds a row."""
+def _describe_region(region: Region, static: bool) -> dict[str, Any]:
+    """Kind (family of its main kernel), Hugging Face modules, kernels, weight bytes, multiply-adds: a row of a token
+    entry, a run of a static one (what glue multiplies is not counted)."""
     return {
         "kind": region.kind,
         "modules": region.modules,
         "kernels": [c.kernel.name for c in region.calls],
         "weight_bytes": region.weight_bytes,
-        "ops": region.ops,
+        "ops": sum(c.kernel.ops * _rows(c) for c in region.calls) if static else region.ops,
     }
 
 
+def _rows(call: Call) -> int:
+    """Rows of a call whose shapes are fixed: attention knows its own, the others take their number first."""
+    if call.kernel.family == "attend.attend":
+        return int(call.kernel.options["B"] * call.kernel.options["S"])
+    first = call.args[0]
+    counted = call.kernel.params[0].access == "value" and isinstance(first, Literal)
+    return int(first.text) if counted else 1  # type: ignore[union-attr]
+
+
 def describe_kernel(kernel: Kernel) -> dict[str, Any]:
-    """A kernel of the plan."""
+    """A kernel of the plan; `what`: the ops that a kernel of glue fuses, and the shape of what it computes."""
+    glue = kernel.family == "glue"
     return {
         "name": kernel.name,
+        "family": kernel.family,
+        "what": f"{kernel.options['ops']} -> {list(kernel.options['shape'])}" if glue else "",
         "unit": kernel.unit,
         "weight_bytes": kernel.weight_bytes,
         "ops": kernel.ops,

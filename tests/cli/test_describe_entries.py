@@ -25,8 +25,8 @@ ENTRY = {
     "regions": [region(0, "gemm_a"), region(1, "gemm_a"), region(2, "glue_1", "gemm_a")],
 }
 KERNELS = [
-    {"name": "gemm_a", "unit": "row", "weight_bytes": 500_000, "ops": 1, "family": "linear_int.gemm"},
-    {"name": "glue_1", "unit": "row", "weight_bytes": 0, "ops": 0, "fuses": ["softmax", "add"]},
+    {"name": "gemm_a", "unit": "row", "weight_bytes": 500_000, "ops": 1, "family": "linear_int.gemm", "what": ""},
+    {"name": "glue_1", "unit": "row", "weight_bytes": 0, "ops": 0, "family": "glue", "what": "add_softmax -> [2]"},
 ]
 
 
@@ -45,7 +45,7 @@ def test_layers_that_call_the_same_kernels_are_one_item():
     assert text.startswith("text_32x2: static entry, batch 2, 32 tokens\n")
     assert "region 0 x2: gemm, 1.0 MB of weights, 4.0 M multiply-adds\n" in text
     assert "    of encoder.layer.*.attention, encoder.layer.*.output.LayerNorm\n    by gemm_a\n" in text
-    assert "    by glue_1 (softmax, add)\n    by gemm_a\n" in text
+    assert "    by glue_1 (add_softmax -> [2])\n    by gemm_a\n" in text
     assert [line.split() for line in text.splitlines()[-2:]] == [["linear_int.gemm", "3", "1", "1,500,000"],
                                                                  ["glue", "1", "1", "0"]]  # fmt: skip
 
