@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def evaluate(node: fx.Node, weights: Weights, rows: slice | None = None) -> Tensor:
     """The float32 value (`[rows, ...]`) of a weight expression; integer buffers keep their type.
 
-    rows: a range of the first axis. It is pushed down to the weights through get_attr, slice, index_select and cat
-    along that axis, so that only those rows are read; below any other op the whole operand is evaluated.
+    rows: a range of the first axis. It is pushed down to the weights through what works by rows (`ROW_RULES`), so that
+    only those are read; below any other op the whole operand is evaluated.
 
     Raises:
         VerifyError: the node is no weight expression.
@@ -118,8 +118,21 @@ def _elementwise_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | 
     return node.target(*args, **node.kwargs)  # type: ignore[operator]
 
 
+def _same_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """reshape and permute that leave the first axis alone."""
+    x, given = node.args[0], list(node.args[1])
+    size = int(node.meta["val"].shape[0])
+    if base(node) == "permute":
+        return _evaluate(x, weights, rows).permute(given) if given[0] == 0 else None
+    if not x.meta["val"].dim() or int(x.meta["val"].shape[0]) != size:
+        return None
+    part = _evaluate(x, weights, rows)
+    return part.reshape(len(part), *node.meta["val"].shape[1:])
+
+
 ROW_RULES = {
     "slice": _slice_rows, "index_select": _index_rows, "cat": _cat_rows,
     "mul": _elementwise_rows, "add": _elementwise_rows, "sub": _elementwise_rows, "neg": _elementwise_rows,
-    "to": _elementwise_rows,
+    "to": _elementwise_rows, "rsqrt": _elementwise_rows, "div": _elementwise_rows,
+    "reshape": _same_rows, "permute": _same_rows,
 }

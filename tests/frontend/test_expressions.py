@@ -14,6 +14,7 @@ from edgeq.frontend.expression import evaluate
 from edgeq.ir.graph import insert
 
 STORED = {"a": torch.arange(48.0).reshape(12, 4), "b": -torch.arange(32.0).reshape(8, 4), "v": torch.ones(4)}
+STORED |= {"image": torch.arange(72.0).reshape(12, 2, 3, 1), "s": torch.arange(1.0, 13.0)}
 aten = torch.ops.aten
 
 
@@ -58,6 +59,7 @@ def expression(kind: str) -> tuple[fx.Node, torch.Tensor]:
             "cat": lambda: (insert(graph, "aten.cat", [node["a"], node["b"]]), torch.cat([a, b])),
             "scaled": lambda: (insert(graph, "aten.mul.Tensor", node["a"], 0.5), a * 0.5),
             "by_column": lambda: (insert(graph, "aten.mul.Tensor", node["a"], node["v"]), a * STORED["v"]),
+            "convolution": lambda: (convolution(graph, node["image"], node["s"]), convolved()),
             "nested": lambda: (nested(graph, node["a"], node["b"]), -torch.cat([b, a])[6:]),
         }  # fmt: skip
         return make[kind]()
@@ -69,7 +71,18 @@ def nested(graph: fx.Graph, a: fx.Node, b: fx.Node) -> fx.Node:
     return insert(graph, "aten.neg", insert(graph, "aten.slice.Tensor", joined, 0, 6, 20))
 
 
-KINDS = ("weight", "slice", "columns", "t", "index", "cat", "scaled", "by_column", "nested")
+def convolution(graph: fx.Graph, image: fx.Node, s: fx.Node) -> fx.Node:
+    """A convolution's weight as rows, scaled as batch norm does."""
+    rows = insert(graph, "aten.reshape", insert(graph, "aten.permute", image, [0, 2, 3, 1]), [12, 6])
+    scale = insert(graph, "aten.reshape", insert(graph, "aten.rsqrt", s), [12, 1])
+    return insert(graph, "aten.mul.Tensor", rows, scale)
+
+
+def convolved() -> torch.Tensor:
+    return STORED["image"].permute(0, 2, 3, 1).reshape(12, 6) * STORED["s"].rsqrt()[:, None]
+
+
+KINDS = ("weight", "slice", "columns", "t", "index", "cat", "scaled", "by_column", "convolution", "nested")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +98,7 @@ def test_rows_are_rows_of_the_whole(kind: str, low: int, size: int) -> None:
     torch.testing.assert_close(evaluate(node, Recorder(), slice(low, low + size)), want[low : low + size])
 
 
-READ = {"weight": 2, "slice": 2, "cat": 2, "scaled": 2, "nested": 2, "index": 5, "by_column": 6}
+READ = {"weight": 2, "slice": 2, "cat": 2, "scaled": 2, "nested": 2, "index": 5, "by_column": 6, "convolution": 4}
 
 
 @pytest.mark.parametrize(("kind", "most"), READ.items())
