@@ -63,12 +63,15 @@ def raise_written_out(node: fx.Node) -> bool:
     if base(weights) not in ("softmax", "_softmax") or weights.args[1] not in (-1, 3):
         return False
     scores = _scores(weights.args[0])
-    if scores is None or len(scores[3]) > 1:
+    if scores is None:
         return False
     q, kt, scale, terms = scores
     k = kt.args[0] if base(kt) == "transpose" and {a % 4 for a in kt.args[1:]} == {2, 3} else None
     k = k or call(node, aten.transpose.int, kt, 2, 3)
-    return _emit_traced(node, (q, k, node.args[1]), terms[0] if terms else None, scale)
+    bias = terms[0] if terms else None
+    for term in terms[1:]:
+        bias = call(node, aten.add.Tensor, bias, term)
+    return _emit_traced(node, (q, k, node.args[1]), bias, scale)
 
 
 def _scores(s: Any) -> tuple[fx.Node, fx.Node, float, list[fx.Node]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -15,6 +16,7 @@ MASKED = "attention with a mask that is no window over positions"
 RENAMED = {"edgeq_trace.attention": MASKED, "<built-in function getitem>": "getitem"}
 REPORTED_WITH_ANOTHER = {"edgeq_trace.mask"}
 
+TRAINED_ONLY = re.compile("dropout|attention")
 MASK_VIEWS = {f"aten.{name}" for name in ("expand", "unsqueeze", "slice", "alias")}
 MASK_READERS = {"edgeq_trace.attention", "aten.scaled_dot_product_attention", "aten.where"}
 
@@ -53,9 +55,9 @@ def _readers(mask: fx.Node) -> Iterator[fx.Node]:
 
 
 def _is_random(node: fx.Node) -> bool:
-    """Ops that draw random numbers; dropout does not at inference."""
+    """Ops that draw random numbers; those that only would when training do not at inference."""
     tags = getattr(node.target, "tags", ())
-    return torch.Tag.nondeterministic_seeded in tags and "dropout" not in op(node)
+    return torch.Tag.nondeterministic_seeded in tags and not TRAINED_ONLY.search(op(node))
 
 
 def by_module(gm: fx.GraphModule, static: bool | None = None) -> dict[str, str]:
