@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 import torch
 from torch import fx
 
+from edgeq.errors import EdgeqError
 from edgeq.kernels.compile import compile_object
 from edgeq.lower.glue.cluster import Cluster
-from edgeq.lower.glue.program import Operand, Program, program
+from edgeq.lower.glue.program import Operand, Program, Step, program
 from edgeq.targets import x86_64
 from edgeq.targets.isa import Isa
 
@@ -80,92 +82,108 @@ def fetch(memory: np.ndarray, o: Operand) -> np.ndarray:
     return memory[: rows * o.row_stride].reshape(rows, o.row_stride)[:, :width].reshape(o.shape)
 
 
-class Compiled:
-    """Programs linked into one library; `run(isa, program, arrays, pieces)` gives the memory of its outputs."""
+@dataclass
+class Case:
+    """A function, its inputs, perhaps the row strides they are given with, and how far from torch it may be."""
 
-    def __init__(self, programs: list[Program], folder: Path):
-        kernels = {s.kernel.name: s.kernel for p in programs for s in p.steps}
+    function: Callable[..., Any]
+    inputs: tuple[torch.Tensor, ...]
+    strides: tuple[int | None, ...] = ()
+    tolerance: float = 2e-6
+    program: Program | None = None
+    error: EdgeqError | None = None
+
+    def compile(self) -> tuple[Step, ...]:
+        """Steps of the program; a refusal is kept for the test of this case."""
+        cluster = whole(trace(self.function, self.inputs))
+        try:
+            self.program = program(cluster, dict(zip(cluster.inputs, self.operands(), strict=True)))
+        except EdgeqError as e:
+            self.error = e
+        return self.program.steps if self.program else ()
+
+    def operands(self) -> list[Operand]:
+        strides = self.strides or (None,) * len(self.inputs)
+        return [operand(t, s) for t, s in zip(self.inputs, strides, strict=True)]
+
+    def arrays(self) -> list[np.ndarray]:
+        return [store(t, o) for t, o in zip(self.inputs, self.operands(), strict=True)]
+
+    def expected(self) -> list[np.ndarray]:
+        results = self.function(*self.inputs)
+        return [r.detach().numpy() for r in (results if isinstance(results, (tuple, list)) else (results,))]
+
+
+class Suite:
+    """Cases compiled into one library with every ISA that this machine runs."""
+
+    def __init__(self, cases: dict[str, Case], folder: Path):
+        self.cases = cases
+        kernels = {s.kernel.name: s.kernel for c in cases.values() for s in c.compile()}
         self.objects = [folder / f"{isa.name}.o" for isa in runnable_isas()]
-        self.shared = None
-        if not kernels:
-            return
         for isa, path in zip(runnable_isas(), self.objects, strict=True):
             compile_object(list(kernels.values()), isa, path)
+        zig = [sys.executable, "-m", "ziglang", "cc", "-target", x86_64.TARGET.zig_triple, "-shared", "-s"]
         out = folder / "glue.so"
-        zig = [
-            sys.executable,
-            "-m",
-            "ziglang",
-            "cc",
-            "-target",
-            x86_64.TARGET.zig_triple,
-            "-shared",
-            "-s",
-            "-Wl,-z,defs",
-        ]
-        subprocess.run([*zig, "-o", str(out), *map(str, self.objects), "-lm"], check=True)
+        subprocess.run([*zig, "-Wl,-z,defs", "-o", str(out), *map(str, self.objects), "-lm"], check=True)
         self.shared = ctypes.CDLL(str(out))
 
-    def run(self, isa: Isa, p: Program, inputs: list[np.ndarray], pieces: int = 1) -> list[np.ndarray]:
-        memory: dict[int, np.ndarray] = dict(zip(p.inputs, inputs, strict=True))
-        for i, array in p.constants.items():
-            memory[i] = store(torch.from_numpy(array), p.values[i])
+    def run(self, isa: Isa, p: Program, inputs: list[np.ndarray], pieces: int) -> list[np.ndarray]:
+        """Memory of the outputs after every step was called for each of `pieces` parts of its units."""
+        memory = dict(zip(p.inputs, inputs, strict=True))
+        memory |= {i: store(torch.from_numpy(array), p.values[i]) for i, array in p.constants.items()}
         aliases = {a.value: a for a in p.aliases}
 
         def at(i: int) -> np.ndarray:
             if i in aliases:
                 return at(aliases[i].source)[aliases[i].offset :]
-            if i not in memory:
-                memory[i] = empty(p.values[i])
-            return memory[i]
+            return memory.setdefault(i, empty(p.values[i]))
 
-        for s in p.steps:
-            cuts = [s.units * k // pieces for k in range(pieces + 1)]
-            pointers = [ctypes.c_void_p(at(i).ctypes.data) for i in (*s.inputs, s.output)]
+        for step in p.steps:
+            cuts = [step.units * k // pieces for k in range(pieces + 1)]
+            pointers = [ctypes.c_void_p(at(i).ctypes.data) for i in (*step.inputs, step.output)]
             for lo, hi in itertools.pairwise(cuts):
-                self.shared[f"{s.kernel.name}_{isa.name}"](lo, hi, *pointers)
+                self.shared[f"{step.kernel.name}_{isa.name}"](lo, hi, *pointers)
         return [at(i) for i in p.outputs]
 
+    def check(self, name: str) -> None:
+        """Close to torch, zero pad lanes, and equal bits however the units are cut and on every ISA."""
+        case = self.cases[name]
+        if case.program is None:
+            raise case.error or AssertionError("not compiled")
+        p, arrays, expected = case.program, case.arrays(), case.expected()
+        first: list[np.ndarray] = []
+        for isa in runnable_isas():
+            for pieces in (1, 3, 7):
+                outputs = self.run(isa, p, arrays, pieces)
+                assert len(outputs) == len(expected)
+                for i, (memory, want) in enumerate(zip(outputs, expected, strict=True)):
+                    got = fetch(memory, p.values[p.outputs[i]])
+                    compare(got, want, case.tolerance, f"output {i} on {isa.name} in {pieces}")
+                    assert not pads(memory, p.values[p.outputs[i]]).any(), f"output {i}: pad lanes"
+                    if len(first) <= i:
+                        first.append(got.copy())
+                    assert np.array_equal(got, first[i], equal_nan=True), f"output {i}: {isa.name} differs"
 
-def glue(
-    function: Callable[..., Any], *inputs: torch.Tensor, strides: tuple[int, ...] = ()
-) -> tuple[Program, list[np.ndarray]]:
-    """The program of a whole function and the memory of its inputs."""
-    cluster = whole(trace(function, inputs))
-    operands = [operand(t, s) for t, s in zip(inputs, strides or (None,) * len(inputs), strict=True)]
-    made = program(cluster, dict(zip(cluster.inputs, operands, strict=True)))
-    return made, [store(t, o) for t, o in zip(inputs, operands, strict=True)]
+    def undefined(self) -> set[str]:
+        """Symbols that the objects expect from elsewhere."""
+        text = "".join(
+            subprocess.run(["nm", "-u", str(o)], check=True, capture_output=True, text=True).stdout
+            for o in self.objects
+        )
+        return {line.split()[-1] for line in text.splitlines() if line.strip()}
 
 
-def check(
-    function: Callable[..., Any],
-    inputs: tuple[torch.Tensor, ...],
-    folder: Path,
-    strides: tuple[int, ...] = (),
-    tolerance: float = 2e-6,
-) -> Program:
-    """Compare with torch on every ISA, whole and cut in pieces; pad lanes must be zero, bits equal."""
-    made, arrays = glue(function, *inputs, strides=strides)
-    compiled = Compiled([made], folder)
-    expected = function(*inputs)
-    expected = expected if isinstance(expected, (tuple, list)) else (expected,)
-    first: list[np.ndarray] = []
-    for isa in runnable_isas():
-        for pieces in (1, 3, 7):
-            outputs = compiled.run(isa, made, [a for a in arrays], pieces)
-            for i, (memory, want) in enumerate(zip(outputs, expected, strict=True)):
-                o = made.values[made.outputs[i]]
-                got = fetch(memory, o)
-                assert tuple(got.shape) == tuple(want.shape)
-                want_ = want.detach().numpy().astype(np.float64)
-                scale = max(1e-6, np.abs(want_[np.isfinite(want_)]).max(initial=0.0))
-                error = np.abs(got.astype(np.float64) - want_)
-                error = np.where(got == want_, 0, error)
-                assert np.nanmax(error, initial=0.0) <= tolerance * scale, (isa.name, pieces, np.nanmax(error), scale)
-                width = o.shape[-1] if o.shape else 1
-                rows = int(np.prod(o.shape[:-1])) if o.shape else 1
-                assert not memory[: rows * o.row_stride].reshape(rows, -1)[:, width:].any(), "pad lanes"
-                if len(first) <= i:
-                    first.append(got.copy())
-                assert np.array_equal(got, first[i], equal_nan=True), f"{isa.name} differs"
-    return made
+def compare(got: np.ndarray, want: np.ndarray, tolerance: float, what: str) -> None:
+    """Equal shapes; errors relative to the largest finite value."""
+    assert got.shape == want.shape, what
+    want = want.astype(np.float64)
+    scale = max(1e-6, np.abs(want[np.isfinite(want)]).max(initial=0.0))
+    error = np.where(got == want, 0.0, np.abs(got.astype(np.float64) - want))
+    assert np.max(error, initial=0.0) <= tolerance * scale, f"{what}: {np.max(error)} of {scale}"
+
+
+def pads(memory: np.ndarray, o: Operand) -> np.ndarray:
+    """The lanes after the last element of every row."""
+    rows, width = int(np.prod(o.shape[:-1], dtype=int)), o.shape[-1] if o.shape else 1
+    return memory[: rows * o.row_stride].reshape(rows, o.row_stride)[:, width:]

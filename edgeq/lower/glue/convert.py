@@ -209,6 +209,16 @@ def select_scatter(importer: Any, node: fx.Node) -> Expr:
     return _between(importer, importer.env[x], new, axis, index % size, index % size + 1, size)
 
 
+def select(importer: Any, node: fx.Node) -> Expr:
+    """One slice, without its axis."""
+    source, axis, index = node.args
+    shape = _shape(source)
+    axis = _axis(axis, len(shape))
+    begin = index % shape[axis]
+    part = importer.block_builder.emit(relax.op.strided_slice(importer.env[source], [axis], [begin], [begin + 1]))
+    return importer.block_builder.emit(relax.op.squeeze(part, [axis]))
+
+
 def _between(importer: Any, x: Expr, new: Expr, axis: int, start: int, end: int, size: int) -> Expr:
     emit = importer.block_builder.emit
     parts = [new]
@@ -248,6 +258,7 @@ def grid_sampler(importer: Any, node: fx.Node) -> Expr:
 
 
 CONVERT: Mapping[str, Convert] = {
+    "select": select,
     "where": where, "rsub": rsub, "amax": extreme(relax.op.max), "amin": extreme(relax.op.min), "t": transpose2,
     "argmax": argmax, "cumsum": cumsum, "group_norm": group_norm, "adaptive_avg_pool2d": adaptive_average,
     "adaptive_avg_pool1d": adaptive_average, "slice_scatter": slice_scatter, "select_scatter": select_scatter,

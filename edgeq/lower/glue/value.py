@@ -97,31 +97,28 @@ class Evaluator:
 
     def _memory(self, slot: Slot, indices: tuple[Expr, ...], dtype: str) -> Expr:
         flat = self.space.simplify(slot.layout.flat(indices))
-        value = (
-            self._lanes(slot, flat)
-            if self.space.varies(flat)
-            else slot.memory[self.value(self._inside(slot, flat), {})]
-        )
+        varies = self.space.varies(flat)
+        value = self._lanes(slot, flat) if varies else slot.memory[self.value(self._inside(slot, flat), {})]
         return value if dtype != "bool" else tirx.NE(value, like(0, value))
 
     def _lanes(self, slot: Slot, flat: Expr) -> Expr:
         """A vector of elements: one load where they are neighbours and all 16 exist."""
         step, base = self.space.stride(flat)
-        room = slot.layout.elements
         whole = self.space.valid == LANES and not self._guarded
-        if step == 1 and (whole or (not loads(base) and self._fits(base, room))):
-            return slot.memory.vector(self.value(base, {}))
+        if step == 1 and (whole or self._within(base, slot.layout.elements - LANES)):
+            return slot.memory.vector(self.value(self._inside(slot, base, LANES) if loads(base) else base, {}))
         return slot.memory.buffer[self.value(self._inside(slot, flat), {})]
 
-    def _fits(self, base: Expr, room: int) -> bool:
-        return self.space.lower(base) >= 0 and self.space.upper(base) + LANES <= room
+    def _within(self, index: Expr, last: int) -> bool:
+        """Whether an index is known to be in 0..last."""
+        return not loads(index) and self.space.lower(index) >= 0 and self.space.upper(index) <= last
 
-    def _inside(self, slot: Slot, flat: Expr) -> Expr:
-        """The index itself, or moved into the tensor where an untaken branch would read beside it."""
-        last = slot.layout.elements - 1
-        if not self._guarded or (self.space.lower(flat) >= 0 and self.space.upper(flat) <= last):
-            return flat
-        return tirx.max(tirx.min(flat, const(last)), const(0))
+    def _inside(self, slot: Slot, index: Expr, lanes: int = 1) -> Expr:
+        """The index itself, or moved into the tensor: an untaken branch or a wrong id must not read beside it."""
+        last = max(0, slot.layout.elements - lanes)
+        if self._within(index, last) or not (self._guarded or loads(index)):
+            return index
+        return tirx.max(tirx.min(index, const(last)), const(0))
 
     def _conditional(self, condition: Expr, yes: Expr, no: Expr, binding: Binding) -> Expr:
         """`if_then_else`: a branch where all lanes agree, so that the other side is never evaluated."""
