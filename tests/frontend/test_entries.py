@@ -6,14 +6,16 @@ import entry_zoo as zoo
 import pytest
 import torch
 import trace_semantics  # noqa: F401  (gives the traced ops a meaning)
+import transformers
 from torch import Tensor, nn
 
-from edgeq.errors import UsageError
-from edgeq.frontend.entries import EntryGraph, Port, Shapes, export_entries
+from edgeq.errors import UnsupportedError, UsageError
+from edgeq.frontend.entries import EntryGraph, Port, Shapes, export_entries, load_entries
 from edgeq.frontend.export import attribute
+from edgeq.frontend.source import Source
 
-TEXTS = ["bert", "bert_classifier", "bert_masked", "roberta", "distilbert", "modernbert", "clip_text"]
-IMAGES = ["vit", "deit", "dinov2", "resnet", "detr"]
+TEXTS = ["bert", "bert_classifier", "bert_masked", "roberta", "distilbert", "mpnet", "modernbert", "clip_text"]
+IMAGES = ["vit", "deit", "dinov2", "swin", "resnet", "detr"]
 
 
 def entries(name: str, shapes: Shapes) -> dict[str, EntryGraph]:
@@ -96,3 +98,26 @@ def test_images_of_another_size_resize_the_position_embeddings() -> None:
 def test_lengths_beyond_the_positions_are_refused() -> None:
     with pytest.raises(UsageError, match="length 63 is beyond the 62 positions"):
         entries("roberta", Shapes(lengths=(62, 63)))
+
+
+def refusal(cls: str, name: str, **options: object) -> str:
+    config = getattr(transformers, name)(**options, architectures=[cls])
+    with pytest.raises(UnsupportedError) as caught:
+        load_entries(Source(name, config, None), Shapes(lengths=(7,)))
+    return str(caught.value)
+
+
+def test_experts_of_a_classifier_are_listed() -> None:
+    options = {**zoo.SIZES, "num_hidden_layers": 1, "num_local_experts": 2, "num_key_value_heads": 2}
+    text = refusal("MixtralForSequenceClassification", "MixtralConfig", **options)
+    assert text.startswith("entry text_7 of mixtral leaves")
+    assert "aten.topk: model.layers.0.mlp.gate" in text and "aten.sort: model.layers.0.mlp.experts" in text
+
+
+def test_random_numbers_are_refused() -> None:
+    assert "random numbers: embeddings" in refusal("ViTMAEModel", "ViTMAEConfig", **zoo.IMAGE)
+
+
+def test_models_of_sound_say_what_they_take() -> None:
+    text = refusal("Wav2Vec2Model", "Wav2Vec2Config", num_hidden_layers=1)
+    assert "Wav2Vec2Model takes" in text and "input_values" in text
