@@ -22,6 +22,7 @@ from edgeq.frontend.canonical_static import SPELLING
 from edgeq.frontend.fold_constants import fold_constants
 from edgeq.frontend.rewrite import Rule, apply, sweep
 from edgeq.frontend.sinking import sink
+from edgeq.frontend.weight_linears import spell_weight_linear
 
 STAGES: list[list[Rule]] = [
     [linear.raise_addmm, linear.raise_matmul, linear.raise_bias],
@@ -56,6 +57,7 @@ def raise_static(gm: fx.GraphModule) -> None:
     apply(gm, MOVING, rounds=1000)
     apply(gm, LATE)
     apply(gm, MOVING, rounds=1000)
+    apply(gm, [spell_weight_linear])
     fold_constants(gm)
     sweep(gm)
     gm.graph.lint()

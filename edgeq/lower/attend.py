@@ -21,11 +21,12 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     a = attrs(node)
     if a["sinks"] is not None:
         raise UnsupportedError(f"{module(node) or node.name}: attention sinks")
-    q, k, v = (scope.view(a[x]) for x in "qkv")
+    q, k, v = (_rows(scope, a[x]) for x in "qkv")
+    strides = [padded(width(a[n])) if isinstance(x, Weight) else x.ld for n, x in zip("qkv", (q, k, v), strict=True)]
     (batch, rows), keys = shape(a["q"])[:2], shape(a["k"])[1]
     dims = width(a["q"]) // a["heads"], width(a["v"]) // a["kv_heads"]
     kind, extra = _bias(scope, node)
-    shapes = (batch, rows, keys, a["heads"], a["kv_heads"], *dims, q.ld, k.ld, v.ld)
+    shapes = (batch, rows, keys, a["heads"], a["kv_heads"], *dims, *strides)
     kernel = attend_kernels.attend(
         *shapes, float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind
     )
@@ -50,20 +51,23 @@ def _bias(scope: Scope, node: fx.Node) -> tuple[str, tuple[Arg, Arg, Arg]]:
     a = attrs(node)
     if a["row_bias"] is not None:
         sizes = [width(a[x]) for x in ("row_bias", "column_bias")]
-        return f"grid:{sizes[0]},{sizes[1]}", (NULL, *(_rows(scope, a[x]) for x in ("row_bias", "column_bias")))
+        return f"grid:{sizes[0]},{sizes[1]}", (NULL, *(_padded_rows(scope, a[x]) for x in ("row_bias", "column_bias")))
     if a["bias"] is None:
         return "", (NULL, NULL, NULL)
     batch, heads, rows, keys = (1,) * (4 - len(shape(a["bias"]))) + shape(a["bias"])
     if (rows, keys) != (shape(a["q"])[1], shape(a["k"])[1]):
         raise UnsupportedError(f"{module(node) or node.name}: a score bias {list(shape(a['bias']))} to be broadcast")
-    return f"full:{batch},{heads}", (_rows(scope, a["bias"]), NULL, NULL)
+    return f"full:{batch},{heads}", (_padded_rows(scope, a["bias"]), NULL, NULL)
+
+
+def _padded_rows(scope: Scope, node: fx.Node) -> Weight | View:
+    """A float tensor whose rows are padded to multiples of 16."""
+    rows = _rows(scope, node)
+    if isinstance(rows, View) and rows.ld != padded(rows.width):
+        raise UnsupportedError(f"{module(node) or node.name}: a score bias whose rows lie {rows.ld} apart")
+    return rows
 
 
 def _rows(scope: Scope, node: fx.Node) -> Weight | View:
-    """A float tensor whose rows are padded to multiples of 16."""
-    if is_weight(node):
-        return Weight(scope.table.rows(node))
-    view = scope.view(node)
-    if view.ld != padded(view.width):
-        raise UnsupportedError(f"{module(node) or node.name}: a score bias whose rows lie {view.ld} apart")
-    return view
+    """A tensor in memory, or a weight stored with rows that are padded to multiples of 16."""
+    return Weight(scope.table.rows(node)) if is_weight(node) else scope.view(node)

@@ -66,6 +66,7 @@ class _Walk:
 
         self.scope, self.graph = scope, graph
         self.ours = claim(graph)
+        self.begun: set[fx.Node] = set()  # linears that wait for their residual: two may be added to each other
         found = clusters(graph, lambda n: n.op == "call_function" and n not in self.ours and not is_weight(n))
         self.cluster_of: dict[fx.Node, Cluster] = {n: c for c in found for n in c.nodes}
 
@@ -104,10 +105,11 @@ class _Walk:
 
     def _need_residual(self, node: fx.Node) -> None:
         """What the linear can add as it writes must be there first."""
+        self.begun.add(node)
         user = only_user(node)
         if user is not None and op(user) == "aten.add" and user in self.ours:
             for other in user.args[:2]:
-                if other is not node:
+                if other not in self.begun:
                     self.need(other)  # type: ignore[arg-type]
 
 
