@@ -47,6 +47,7 @@ def _save(path: Path, vectors: np.ndarray) -> None:
     if path.suffix != ".npy":
         raise UsageError(f"-o {path}: embeddings are written as .npy (numpy, float32)")
     write(path, lambda part: np.save(part, vectors))
+    console.note(f"wrote {path}: float32 [{vectors.shape[0]}, {vectors.shape[1]}]")
 
 
 def _numbers(vector: np.ndarray) -> str:

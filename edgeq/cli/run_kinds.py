@@ -41,6 +41,7 @@ RUN = {
     "embedding": Kind(("texts",), ("output",), TEXT, "run_embed"),
     "text-classification": Kind(("texts",), ("top_k",), TEXT, "run_classify"),
     "token-classification": Kind(("texts",), ("top_k",), TEXT, "run_classify"),
+    "fill-mask": Kind(("texts",), ("top_k",), '--text "Paris is the [MASK] of France."', "run_fill"),
     "image-classification": Kind(("images",), ("top_k",), IMAGE, "run_classify"),
     "image-features": Kind(("images",), ("output",), IMAGE, "run_embed"),
     "two-tower": Kind(("texts", "images"), ("top_k", "output"), f'{IMAGE} --text "a cat" --text "a dog"', "run_towers"),

@@ -18,7 +18,7 @@ from edgeq.runtime.tokens import Tokenizer
 if TYPE_CHECKING:
     from edgeq.tasks.segmentation import Mask
 
-VERBS = ("embed", "embed_images", "classify", "detect", "segment", "generate", "transcribe")
+VERBS = ("embed", "embed_images", "classify", "fill", "detect", "segment", "generate", "transcribe")
 
 
 class Artifact:
@@ -85,6 +85,11 @@ class Artifact:
     def classify(self, items: Sequence[Any], *texts: Sequence[str], top_k: int = 0) -> list[list[dict[str, Any]]]:
         """Of each text or photo its labels, best first: `{"label", "score"}`; two towers: `classify(photos, texts)`."""
         found: list[list[dict[str, Any]]] = self._can("classify").classify(items, *texts, top_k=top_k)
+        return found
+
+    def fill(self, texts: Sequence[str], top_k: int = 5) -> list[list[dict[str, Any]]]:
+        """Of each text its mask tokens with the likeliest words: `{"start", "end", "labels"}`."""
+        found: list[list[dict[str, Any]]] = self._can("fill").fill(texts, top_k)
         return found
 
     def detect(self, photo: Any, threshold: float = 0.5) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def task_of(
     """
     known = [facts(entry) for entry in entries]
     labels = labels_of(config)
-    task: Task = {"kind": kind_of(known, len(labels))}
+    task: Task = {"kind": kind_of(known, len(labels), getattr(config, "vocab_size", None) or 0)}
     if task["kind"] == "chat":
         return task
     task["entries"] = [entry.to_json() for entry in known]

@@ -39,8 +39,8 @@ def describe_audio(assets: dict[str, bytes], entries: Sequence[EntryFacts]) -> d
     entry = next((entry for entry in entries if "input_features" in entry.inputs), None)
     if entry is None:
         return {}
-    given = json.loads(assets.get("preprocessor_config.json", b"{}"))
-    given = given.get("feature_extractor", given)
+    files = (json.loads(assets.get(name, b"{}")) for name in ("preprocessor_config.json", "processor_config.json"))
+    given = next((found.get("feature_extractor", found) for found in files if found), {})
     kind = given.get("feature_extractor_type")
     if kind != "WhisperFeatureExtractor":
         reason = (

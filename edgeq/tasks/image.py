@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.errors import UsageError
 from edgeq.tasks.photo import Photo, pixels
 from edgeq.tasks.resizing import Rule, Size, resized
+
+MOST_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ def prepare(photo: Photo, steps: Steps, channels: int = 3) -> Prepared:
     image = pixels(photo, channels)
     original = image.shape[:2]
     size = resized(steps.resize, original) if steps.resize else original
+    if min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
+        raise UsageError(
+            f"a photo of {original[1]}x{original[0]} pixels is too long and thin: it would become {size[1]}x{size[0]}"
+        )
     image = _resize(image, size, steps.resample).transpose(2, 0, 1)
     if steps.crop:
         image = _center_crop(image, steps.crop)

@@ -11,11 +11,11 @@ TEXT_VECTORS = ("sentence_embedding", "text_embeds", "pooler_output", "last_hidd
 IMAGE_VECTORS = ("image_embeds", "pooler_output", "last_hidden_state", "image_embeddings")
 
 
-def kind_of(entries: Sequence[EntryFacts], classes: int) -> str:
-    """One of chat, embedding, text-classification, token-classification, image-classification, image-features,
-    two-tower, segmentation, detection, encoder-decoder, features.
+def kind_of(entries: Sequence[EntryFacts], classes: int, vocabulary: int = 0) -> str:
+    """One of chat, embedding, text-classification, token-classification, fill-mask, image-classification,
+    image-features, two-tower, segmentation, detection, encoder-decoder, features.
 
-    classes: how many labels the config names, which tells labels a token from a vocabulary.
+    classes, vocabulary: how many labels and tokens the config names, which tells what a row of logits a token means.
     """
     static = [entry for entry in entries if entry.kind != "token"]
     if len(static) < len(entries):
@@ -27,15 +27,15 @@ def kind_of(entries: Sequence[EntryFacts], classes: int) -> str:
         return "features"
     if texts and images:
         return "two-tower" if {"text_embeds", "image_embeds"} <= _outputs(static) else "features"
-    return _of_text(texts[0], classes) if texts else _of_image(images[0]) if images else "features"
+    return _of_text(texts[0], classes, vocabulary) if texts else _of_image(images[0]) if images else "features"
 
 
-def _of_text(entry: EntryFacts, classes: int) -> str:
+def _of_text(entry: EntryFacts, classes: int, vocabulary: int) -> str:
     logits = entry.outputs.get("logits", ())
     if len(logits) == 2:
         return "text-classification"
-    if len(logits) == 3 and logits[-1] == classes:
-        return "token-classification"
+    if len(logits) == 3 and logits[-1] in (vocabulary, classes):
+        return "fill-mask" if logits[-1] == vocabulary else "token-classification"
     return "embedding" if vector(entry, TEXT_VECTORS) and not logits else "features"
 
 

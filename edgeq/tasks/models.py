@@ -13,6 +13,7 @@ KINDS = {
     "embedding": ("text_models", "TextEmbedder"),
     "text-classification": ("text_models", "TextClassifier"),
     "token-classification": ("text_models", "TokenClassifier"),
+    "fill-mask": ("fill_mask", "MaskFiller"),
     "image-classification": ("image_models", "ImageClassifier"),
     "image-features": ("image_models", "ImageEmbedder"),
     "two-tower": ("towers", "TwoTowers"),

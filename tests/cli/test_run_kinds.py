@@ -68,6 +68,10 @@ CASES = {
          "activation": "softmax"},
         lambda: FakeSession(text_8=lambda held: {"logits": np.eye(2, dtype=np.float32)[(held["input_ids"] == 5) * 1]}),
     ),
+    "fill-mask": (
+        {"text": TEXT, "entries": [entry("text_8", IDS, {"logits": [1, 8, 12]}, 8)]},
+        lambda: FakeSession(text_8=lambda held: {"logits": np.eye(12, dtype=np.float32)[held["input_ids"] + 3] * 9}),
+    ),
     "image-classification": (
         {"image": IMAGE, "entries": [entry("image", PIXELS, {"logits": [1, 3]})], "labels": ["red", "green", "blue"],
          "activation": "softmax"},
@@ -178,6 +182,14 @@ def test_labels_of_words(make):
     folder, _ = make("token-classification")
     out = edgeq(folder, "--text", "a b").stdout
     assert [line.split()[:3] for line in out.splitlines()] == [["0-1", "a", "O"], ["2-3", "b", "B"]]
+
+
+def test_words_for_masks(make):
+    folder, _ = make("fill-mask")
+    assert edgeq(folder, "--text", "a [UNK]", "--top-k", 1).stdout.split() == ["0.9986", "c"]
+    report = json.loads(edgeq(folder, "--text", "a [UNK]", "--json").stdout)
+    assert report["results"][0]["masks"][0]["start"] == 2
+    assert edgeq(folder, "--text", "a").exit_code == 2
 
 
 def test_labels_of_photos(make, photo):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 from edgeq.cli import console, talk
@@ -49,6 +50,14 @@ def test_answer_goes_to_stdout_and_speed_to_stderr(capsys):
     assert "8 prompt tokens at 16 tok/s" in err
     assert "5 new at 2 tok/s" in err
     assert "first after 250 ms" in err
+
+
+def test_an_answer_as_json(capsys):
+    talk.answer_json(Model(), "Hi", STYLE)
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["text"], report["reason"], report["new_tokens"]) == ("I see 2", "eos", 5)
+    assert err == ""
 
 
 def test_raw_prompts_are_passed_as_they_are():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "b", "c", "d", "e", "f", "g", "h"]
+SPECIAL = {"pad_token": "[PAD]", "eos_token": "[SEP]", "mask_token": "[UNK]"}
 
 
 class FakeSession:
@@ -72,5 +73,5 @@ def write_word_tokenizer(folder: Path, cut_to: int = 0, **settings: Any) -> Path
         tokenizer.enable_truncation(cut_to)
         tokenizer.enable_padding(length=cut_to)
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "[PAD]", "eos_token": "[SEP]"} | settings))
+    (folder / "tokenizer_config.json").write_text(json.dumps(SPECIAL | settings))
     return folder

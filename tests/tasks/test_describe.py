@@ -20,7 +20,7 @@ VIT = {
 
 
 def config(labels: int = 2, **values):
-    return SimpleNamespace(id2label={i: f"L{i}" for i in range(labels)}, **values)
+    return SimpleNamespace(id2label={i: f"L{i}" for i in range(labels)}, vocab_size=1000, **values)
 
 
 def entry(name: str, inputs: dict, outputs: dict, **facts) -> dict:
@@ -55,7 +55,8 @@ KINDS = {
     "segmentation": SAM,
     "detection": [image({"logits": (1, 9, 3), "pred_boxes": (1, 9, 4)})],
     "encoder-decoder": [entry("encode_32", IDS, {"last_hidden_state": (1, 32, 8)}, length=32), token("decode")],
-    "features": [text({"logits": (1, 32, 1000)})],  # masked language modelling
+    "fill-mask": [text({"logits": (1, 32, 1000)})],
+    "features": [text({"logits": (1, 32, 999)})],
 }
 ODD = [
     [text({"start_logits": (1, 32), "end_logits": (1, 32)})],
@@ -174,3 +175,5 @@ def test_sound():
         "feature_size": 20, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "padding_value": 0.0, "frames": 60,
     }  # fmt: skip
     assert "refused" in task_of(config(), {}, hearing)["audio"]
+    nested = {"processor_config.json": b'{"feature_extractor": ' + given["preprocessor_config.json"] + b"}"}
+    assert task_of(config(), nested, hearing)["audio"] == found["audio"]

@@ -148,6 +148,14 @@ def test_one_channel_models():
     assert found.pixels.shape == (1, 4, 6)
 
 
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
+@pytest.mark.parametrize("name", ["sam", "clip"])
+def test_slivers_are_refused(name, size):
+    grown = Steps(resize={"rule": "shortest", "edge": 224}) if name == "clip" else checked_steps(processor("sam"))
+    with pytest.raises(UsageError, match="long and thin"):
+        prepare(photo(*size), grown)
+
+
 def test_bad_photos_are_usage_errors(tmp_path):
     whole = stored(Image.fromarray(photo(64, 64)), "JPEG")
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])

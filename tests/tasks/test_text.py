@@ -158,6 +158,28 @@ def test_words_are_labelled_where_they_stand(tmp_path):
     ]  # fmt: skip
 
 
+def test_masks_are_filled_with_the_likeliest_words(tmp_path):
+    def run(held):
+        return {"logits": np.eye(12, dtype=np.float32)[(held["input_ids"] + 1) % 12] * 5}  # the next word of WORDS
+
+    found = model(tmp_path, "fill-mask", {"logits": (1, 8, 12)}, run)
+    assert found.mask_token == "[UNK]"
+    (masks,) = found.fill(["a [UNK] b [UNK]"], top_k=2)
+    assert [(m["start"], m["end"], m["labels"][0]["label"]) for m in masks] == [(2, 7, "a"), (10, 15, "a")]
+    assert [len(m["labels"]) for m in masks] == [2, 2]
+    with pytest.raises(UsageError, match=r"no \[UNK\]"):
+        found.fill(["a b"])
+
+
+def test_a_tokenizer_without_a_mask_token_fills_nothing(tmp_path):
+    found = model(tmp_path, "fill-mask", {"logits": (1, 8, 12)}, dict)
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    task = {"kind": "fill-mask", "entries": ALL, "text": {"output": ""}}
+    with pytest.raises(ArtifactError, match="no mask token"):
+        open_model(FakeSession(), task, tmp_path)
+    assert found.mask_token
+
+
 def test_a_refused_section_is_a_usage_error(tmp_path):
     task = {"kind": "embedding", "entries": ALL, "text": {"refused": "the model came without tokenizer.json"}}
     with pytest.raises(UsageError, match="came without"):
