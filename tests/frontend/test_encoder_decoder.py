@@ -96,7 +96,7 @@ def test_encoders_of_all_lengths_fill_the_same_caches() -> None:
         for entry in (short, long, decode)
     ]
     assert shapes[0] == shapes[1] == shapes[2]
-    assert shapes[0]["cross_k_1"] == (1, 4, 32, 12) and shapes[0]["n_keys"] == (1,)
+    assert shapes[0]["cross_k_1"] == (1, 4, 32, 16) and shapes[0]["n_keys"] == (1,)
 
 
 def test_no_product_over_the_encoder_is_left_in_the_decoder() -> None:

@@ -14,7 +14,7 @@ from zoo_text import padded
 LENGTHS, TOKENS = (7, 24), (2, 17, 5, 63, 40, 8, 91)
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SIZES: dict[str, Any] = {
-    "d_model": 48, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
     "encoder_ffn_dim": 96, "decoder_ffn_dim": 96, "vocab_size": 100, "decoder_start_token_id": 2, **SPECIAL,
 }  # fmt: skip
 T5: dict[str, Any] = {
