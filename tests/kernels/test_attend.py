@@ -47,6 +47,7 @@ CASES = {
     "causal with pads": Case(2, 40, 40, 1, 1, 16, 16, causal=True, pad=True),
     "more causal queries than keys": Case(1, 20, 9, 1, 1, 4, 4, causal=True),
     "window": Case(1, 100, 100, 2, 2, 16, 16, left=9, right=20),
+    "narrow window": Case(1, 24, 24, 4, 4, 12, 12, left=3, right=3, pad=True),
     "window over chunks": Case(2, 700, 700, 1, 1, 16, 16, left=130, right=300, pad=True),
     "softcap": Case(1, 40, 40, 2, 2, 16, 16, softcap=2.0, bias="full:1,2"),
     "one bias for all": Case(2, 40, 40, 2, 2, 16, 16, bias="full:1,1"),
