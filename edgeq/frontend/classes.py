@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
@@ -44,6 +45,13 @@ def is_decoder_only(config: Any) -> bool:
     if type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING:
         return False
     return _named(config) in (None, causal, _of(auto.MODEL_MAPPING, config))
+
+
+def is_encoder_decoder(config: Any) -> bool:
+    """True of a model that reads one sequence and writes another; the encoder of one alone (T5EncoderModel) is none."""
+    if is_decoder_only(config):
+        return False
+    return "decoder_input_ids" in inspect.signature(model_class(config).forward).parameters
 
 
 def causal_lm_class(config: Any) -> type[nn.Module]:

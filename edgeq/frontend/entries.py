@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from edgeq.errors import ModelError, UnsupportedError
-from edgeq.frontend.classes import is_decoder_only
+from edgeq.frontend.classes import is_decoder_only, is_encoder_decoder
 from edgeq.frontend.export import TraceError
 from edgeq.frontend.export_static import export_static
 from edgeq.frontend.graph import raise_graph, raised_graph
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from edgeq.frontend.source import Source
 
 __all__ = ["EntryGraph", "Port", "Shapes", "export_entries", "load_entries"]
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Nobody asked for progress."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class EntryGraph:
     outputs: tuple[Port, ...] = ()
 
 
-def load_entries(source: Source, shapes: Shapes) -> list[EntryGraph]:
+def load_entries(source: Source, shapes: Shapes, progress: Progress = _silent) -> list[EntryGraph]:
     """Every entry of a model as a raised graph; no weight is read.
 
     Decoder-only models give one entry of kind "token", with the graph of `load_graph`, whatever the shapes.
@@ -62,10 +69,13 @@ def load_entries(source: Source, shapes: Shapes) -> list[EntryGraph]:
     """
     if is_decoder_only(source.config):
         return [EntryGraph("token", "token", "token", 1, 0, raised_graph(source.config))]
-    if getattr(source.config, "is_encoder_decoder", False):
+    if is_encoder_decoder(source.config):
         return _encoder_decoder(source, shapes)
-    faces = _interfaces(source.config, source.assets | source.extras, shapes)
-    return [raised_entry(source.config, face) for face in faces]
+    faces, found = _interfaces(source.config, source.assets | source.extras, shapes), []
+    for face in faces:
+        progress(f"export {face.name}", 0, 0)
+        found.append(raised_entry(source.config, face))
+    return found
 
 
 def export_entries(config: Any, files: dict[str, bytes], shapes: Shapes) -> list[EntryGraph]:

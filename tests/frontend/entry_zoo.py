@@ -21,6 +21,7 @@ TEXT = {**SIZES, "projection_dim": 24}
 SIGLIP_TEXT = {**SIZES, "projection_size": 64}
 DISTIL = {"dim": 64, "hidden_dim": 128, "n_layers": 2, "n_heads": 4}
 MODERN = {"local_attention": 4, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2}
+T5 = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4, "vocab_size": 100}
 SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [1, 2], "num_heads": [2, 4], "window_size": 4}
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 2]}
 SAM = {
@@ -47,6 +48,7 @@ ZOO: dict[str, tuple[str, str, dict[str, Any]]] = {
     "roberta": ("RobertaModel", "RobertaConfig", {**SIZES, "pad_token_id": 1, "type_vocab_size": 1}),
     "distilbert": ("DistilBertForSequenceClassification", "DistilBertConfig", {**SIZES, **DISTIL}),
     "mpnet": ("MPNetModel", "MPNetConfig", {**SIZES, "pad_token_id": 1}),  # attention written out by hand
+    "t5_encoder": ("T5EncoderModel", "T5Config", T5),  # its config is that of an encoder-decoder
     "modernbert": ("ModernBertModel", "ModernBertConfig", {**SIZES, **MODERN}),
     "vit": ("ViTForImageClassification", "ViTConfig", {**IMAGE, "num_labels": 5}),
     "deit": ("DeiTForImageClassification", "DeiTConfig", IMAGE),

@@ -14,7 +14,8 @@ from edgeq.frontend.entries import EntryGraph, Port, Shapes, export_entries, loa
 from edgeq.frontend.export import attribute
 from edgeq.frontend.source import Source
 
-TEXTS = ["bert", "bert_classifier", "bert_masked", "roberta", "distilbert", "mpnet", "modernbert", "clip_text"]
+TEXTS = ["bert", "bert_classifier", "bert_masked", "roberta", "distilbert", "modernbert"]
+TEXTS += ["mpnet", "t5_encoder", "clip_text"]
 IMAGES = ["vit", "deit", "dinov2", "swin", "resnet", "detr"]
 
 
