@@ -9,7 +9,9 @@ from math import prod
 import numpy as np
 import torch
 from torch import fx
+from xxhash import xxh64_hexdigest
 
+from edgeq.frontend.export import attribute
 from edgeq.frontend.weights import Weights, evaluate
 from edgeq.lower.node import expression
 from edgeq.quant.format import WeightFormat
@@ -102,7 +104,7 @@ class WeightTable:
         return self._by_key[key]
 
     def _add(self, node: fx.Node, fmt: str, layout: str, dtype: str, shape: tuple[int, ...], chunks: Chunks) -> str:
-        key = f"{layout}:{expression(node)}"
+        key = f"{layout}:{expression(node)}{_constants(node)}"
         if key not in self._by_key:
             name = self._unique(_short_name(node))
             self._by_key[key] = name
@@ -135,6 +137,13 @@ def _short_name(node: fx.Node) -> str:
 
 def _leaves(node: fx.Node) -> list[fx.Node]:
     return [node] if node.op == "get_attr" else [leaf for i in node.all_input_nodes for leaf in _leaves(i)]
+
+
+def _constants(node: fx.Node) -> str:
+    """Digests of the constants in an expression: entries use the same names for different values."""
+    leaves = [leaf for leaf in _leaves(node) if _is_constant(leaf)]
+    held = [attribute(leaf.graph.owning_module, str(leaf.target)).contiguous().numpy() for leaf in leaves]
+    return "".join(f":{x.shape}{xxh64_hexdigest(x.tobytes())}" for x in held)
 
 
 def _is_constant(leaf: fx.Node) -> bool:
