@@ -40,7 +40,7 @@ def describe_audio(assets: dict[str, bytes], entries: Sequence[EntryFacts]) -> d
     if entry is None:
         return {}
     files = (json.loads(assets.get(name, b"{}")) for name in ("preprocessor_config.json", "processor_config.json"))
-    given = next((found.get("feature_extractor", found) for found in files if found), {})
+    given: dict[str, Any] = next((found.get("feature_extractor", found) for found in files if found), {})
     kind = given.get("feature_extractor_type")
     if kind != "WhisperFeatureExtractor":
         reason = (
