@@ -31,6 +31,7 @@ def compile(
     lengths: Sequence[int] = (128,),
     batch: Sequence[int] = (1,),
     image_size: tuple[int, int] | None = None,
+    points: int = 1,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
@@ -48,6 +49,7 @@ def compile(
         lengths: tokens of a text encoder's entries: a text runs in the smallest that holds it.
         batch: examples that one run of an encoder or vision model takes: an entry for each.
         image_size: height and width of a vision model's input; None: what the model was made for.
+        points: most points of a prompt, for promptable segmentation.
         progress: called with (stage, done, total), total 0 when unknown.
 
     Returns:
@@ -56,7 +58,7 @@ def compile(
     Raises:
         EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind.
     """
-    shapes = _shapes(lengths, batch, image_size)
+    shapes = _shapes(lengths, batch, image_size, points)
     options = _options(model, target, bits, context, chunk, revision, calib, shapes)
     check_output(Path(output), overwrite)
     from edgeq.compiler import compile_into
@@ -83,15 +85,16 @@ def _options(
     return Options(model, chosen, parsed, context, chunk, revision, calib, shapes)
 
 
-def _shapes(lengths: Sequence[int], batch: Sequence[int], image_size: tuple[int, int] | None) -> Shapes:
+def _shapes(lengths: Sequence[int], batch: Sequence[int], image_size: tuple[int, int] | None, points: int) -> Shapes:
     from edgeq.errors import UsageError
 
-    for name, values in (("lengths", lengths), ("batch", batch), ("image-size", image_size or (1,))):
+    given = (("lengths", lengths), ("batch", batch), ("image-size", image_size or (1,)), ("points", (points,)))
+    for name, values in given:
         if not values or min(values) < 1:
             raise UsageError(f"--{name} {','.join(map(str, values))}: give numbers of at least 1")
     from edgeq.frontend.interfaces import Shapes
 
-    return Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), image_size)
+    return Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), image_size, points)
 
 
 def load(path: str | Path, threads: int = 0, variant: str | None = None) -> Artifact:

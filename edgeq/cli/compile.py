@@ -32,6 +32,7 @@ EXAMPLES = (
 @click.option("--lengths", default="128", show_default=True, type=NUMBERS, help="Lengths of an encoder: 32,128.")
 @click.option("--batch", default="1", show_default=True, type=NUMBERS, help="Batch sizes of an encoder.")
 @click.option("--image-size", type=NUMBERS, help="HEIGHT,WIDTH of a vision model  [default: the model's].")
+@click.option("--points", default=1, show_default=True, type=click.IntRange(min=1), help="Most points of a SAM prompt.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--calib", default="", metavar="FILE", help="Text to measure activations on; default: a sample; or none.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is an artifact already.")

@@ -127,7 +127,9 @@ def _check(points: list[Point], photo: Prepared, most: int) -> None:
     if not points:
         raise UsageError("give at least one point (x, y), in pixels of the photo")
     if len(points) > most:
-        raise UsageError(f"{len(points)} points, but the artifact was compiled for at most {most} a mask")
+        raise UsageError(
+            f"{len(points)} points, but the artifact was compiled for at most {most} a mask: edgeq compile --points"
+        )
     height, width = photo.original
     for point in points:
         if not (0 <= point.x < width and 0 <= point.y < height):
