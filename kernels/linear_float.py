@@ -13,7 +13,7 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
 from edgeq.kernels.linear_float_tile import Operands, emit_tile, emit_tiles
-from edgeq.kernels.linear_frame import Linear, RowSums, blocks
+from edgeq.kernels.linear_frame import Linear, RowSums, ahead, blocks
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
@@ -55,13 +55,20 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
             x, r, o = rest
 
             def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
-                operands = Operands(isa, fmt, K, rows, w, x, V.let(m0 * V.i32(K)))
                 linear.fetch_residual(units, m0, rows, r)
                 tiles = [linear.tile(unit, t) for unit in units for t in range(linear.end.tiles)]
-                sums = RowSums(rows)
-                for some in [tiles] if paired else [[tile] for tile in tiles]:
-                    for tile in emit_tiles(operands, some) if fmt.is_float else [emit_tile(operands, some[0])]:
-                        sums.put(tile)
+                sums, first = RowSums(rows), V.let(m0 * V.i32(K))
+
+                def compute(distance: int) -> None:
+                    operands = Operands(isa, fmt, K, rows, w, x, first, distance)
+                    sums.tiles = 0
+                    for some in [tiles] if paired else [[tile] for tile in tiles]:
+                        for tile in emit_tiles(operands, some) if fmt.is_float else [emit_tile(operands, some[0])]:
+                            sums.put(tile)
+
+                # later rows find the weights in the cache; asking for them again costs up to 12 %
+                distance = ahead(isa, fmt, K, len(tiles) if paired else 1)
+                V.branch(m0 == V.i32(0), lambda: compute(distance), lambda: compute(0))
                 linear.finish_rows(units[0], count, m0, sums, lambda row: None, b, r, o)
 
             blocks(lo, hi, m, rows, block, step)

@@ -39,6 +39,7 @@ class Operands:
     weights: V.Memory  # uint8
     x: V.Memory
     first: V.Expr
+    ahead: int = AHEAD  # bytes of software prefetch; 0: none
 
     def activation(self, row: int, k: V.Expr) -> V.Expr:
         """x[row, k] in every lane."""
@@ -82,7 +83,10 @@ def _pass(x: Operands, tiles: list[V.Expr], chain: int) -> list[list[V.Reg]]:
     with V.loop(0, x.K // (CHAINS * UNROLLED)) as i:
         for u in range(UNROLLED):
             k = V.let(i * V.i32(CHAINS * UNROLLED) + V.i32(u * CHAINS + chain))
-            weights = [V.let(_weight(x, tile + V.i64(k) * V.i64(row_bytes))) for tile in tiles]
+            places = [V.let(tile + V.i64(k) * V.i64(row_bytes)) for tile in tiles]
+            for place in places if x.ahead else ():
+                x.weights.prefetch(place + V.i64(x.ahead))
+            weights = [V.let(_weight(x, place)) for place in places]
             for row in range(x.rows):
                 value = V.let(x.activation(row, k))
                 for line, weight in zip(sums, weights, strict=True):
@@ -107,9 +111,9 @@ def _float_tile(x: Operands, tile: V.Expr) -> list[V.Expr]:
     row_bytes, chains = TILE_ROWS * x.fmt.bits // 8, _chains(x)
     with V.loop(0, x.K // CHAINS) as i:
         base = V.let(tile + V.i64(i) * V.i64(CHAINS * row_bytes))
-        if x.rows == 1:
+        if x.ahead:
             for line in range(0, CHAINS * row_bytes, VECTOR_BYTES):
-                x.weights.prefetch(base + V.i64(line + AHEAD))
+                x.weights.prefetch(base + V.i64(line + x.ahead))
         for c in range(CHAINS):
             weight = V.let(_weight(x, base + V.i64(c * row_bytes)))
             _multiply(x, chains, c, weight, i * V.i32(CHAINS) + V.i32(c))
@@ -125,8 +129,8 @@ def _add_group(x: Operands, group: Group, totals: list[V.Reg]) -> None:
     chains, bias = _chains(x), V.let(_code_bias(x, group))
     with V.loop(0, x.fmt.vectors(group.length)) as v:
         at = V.let(group.vectors + V.i64(v) * V.i64(VECTOR_BYTES))
-        if x.rows == 1:
-            x.weights.prefetch(at + V.i64(AHEAD))
+        if x.ahead:
+            x.weights.prefetch(at + V.i64(x.ahead))
         stored = V.let(x.weights.view(at, "int32x16"))
         for half in range(8 // x.fmt.bits):
             start = V.let(group.start + V.i32(half * group.length // 2) + v * V.i32(4))

@@ -11,9 +11,11 @@ from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, Param
 from edgeq.kernels.naming import symbol
 from edgeq.quant.format import TILE_ROWS, WeightFormat
+from edgeq.targets.isa import Isa
 
 PANELS = 16  # units of 16 outputs that share a block of activation rows while it is in cache
 MAX_TILES = 2  # that one block computes: gate and up, or two units
+_FARTHEST = 1 << 17  # bytes of prefetch: what comes must find room in L2 beside what is used
 _ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
 
 
@@ -103,6 +105,11 @@ class RowSums:
     def get(self, tile: V.Expr, row: V.Expr) -> V.Expr:
         """Sums of a tile and row."""
         return self.stack.vector((tile * V.i32(self.rows) + row) * V.i32(TILE_ROWS))
+
+
+def ahead(isa: Isa, fmt: WeightFormat, K: int, tiles: int) -> int:
+    """Bytes by which a chunk's software prefetch runs ahead: to the tiles of the next step, `tiles` further."""
+    return 0 if isa.dot == "generic" else min(fmt.tile_bytes(K) * tiles, _FARTHEST)
 
 
 def blocks(
