@@ -20,6 +20,7 @@ EXAMPLES = (
     "edgeq run build/sam --image photo.jpg --point 310,220 --point -20,40 -o mask.png",
     'edgeq run build/t5 --text "translate English to German: The house is small."',
     "edgeq run build/whisper --audio speech.wav",
+    "edgeq run build/vit --entry image --input pixel_values=pixels.npy -o outputs.npz",
 )
 
 
@@ -60,7 +61,11 @@ INPUTS = _options(
     click.option("--language", help="Of the sound  [default: the model tells]."),
     click.option("--translate", is_flag=True, help="Translate the sound into English."),
     click.option("--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Of boxes to show."),
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="Mask (.png) or embeddings (.npy) to write."),
+    click.option("--entry", help="Run one entry on arrays instead; `edgeq inspect` lists entries."),
+    click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="A tensor of --entry."),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), help="Mask (.png), embeddings (.npy), outputs (.npz)."
+    ),
 )
 MACHINE = _options(
     click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each."),
@@ -81,11 +86,15 @@ def command(ctx: click.Context, artifact: Path, threads: int, variant: str | Non
     What it takes depends on its model: a language model --prompt, an encoder --text, a vision model --image, two
     towers both, SAM --image and --point, an encoder-decoder --text or --audio.
     """
+    from edgeq.cli.run_entry import run as run_entry
     from edgeq.cli.run_kinds import RUN, check
     from edgeq.runtime.artifact import Artifact
 
     model = Artifact(artifact, threads, variant)
     given = {name for name in options if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    if options["entry"]:
+        run_entry(model, options, given)
+        return
     check(model, given)
     if options["images"] and (note := model.task["image"].get("note")):
         console.note(note)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Options = dict[str, Any]
 SAMPLING = ("max_tokens", "temperature", "top_k", "top_p", "seed")
-FLAGS = {"texts": "--text", "images": "--image", "points": "--point", "objects": "--object"}
+FLAGS = {"texts": "--text", "images": "--image", "points": "--point", "objects": "--object", "inputs": "--input"}
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def check(model: Artifact, given: set[str]) -> None:
     if model.kind not in RUN:
         names = ", ".join(entry["name"] for entry in model.task.get("entries", ()))
         raise UsageError(
-            f"{model.path} does nothing that `edgeq run` has options for: run its entries ({names}) with arrays, "
-            f'edgeq.load("{model.path}").run("name", ...) from Python or edgeq_run from C'
+            f"{model.path} does nothing that `edgeq run` prepares inputs for: run its entries ({names}) on arrays, "
+            f'--entry NAME --input TENSOR=FILE.npy, or edgeq.load("{model.path}").run("name", ...) from Python'
         )
     kind = RUN[model.kind]
     strange = sorted(given - {*kind.needs, *kind.takes, "as_json"})

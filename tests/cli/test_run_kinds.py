@@ -292,6 +292,33 @@ def test_what_means_nothing_is_a_usage_error(make, photo, kind, given, message):
     assert "Traceback" not in result.stderr
 
 
+def test_any_entry_runs_on_arrays(make, tmp_path):
+    folder, session = make("detection")
+    np.save(tmp_path / "p.npy", np.ones((1, 3, 4, 4)))
+    given = (folder, "--entry", "image", "--input", f"pixel_values={tmp_path / 'p.npy'}")
+    out = edgeq(*given, "-o", tmp_path / "o.npz")
+    assert "pred_boxes  float32[1, 2, 4]  min 0" in out.stdout
+    assert "image: " in out.stderr
+    assert np.load(tmp_path / "o.npz")["logits"].shape == (1, 2, 3)
+    assert session.runs[0][1]["pixel_values"].dtype == np.float32
+    report = json.loads(edgeq(*given, "--json").stdout)
+    assert report["outputs"]["logits"] == {"shape": [1, 2, 3], "dtype": "float32"}
+
+
+def test_arrays_that_do_not_fit_are_usage_errors(make, tmp_path):
+    folder, _ = make("detection")
+    np.save(tmp_path / "big.npy", np.array([2**40]))
+    np.save(tmp_path / "text.npy", np.array(["a"]))
+    (tmp_path / "no.npy").write_text("none")
+    for given in ("x", "x=gone.npy", *(f"x={tmp_path / name}.npy" for name in ("big", "text", "no"))):
+        result = edgeq(folder, "--entry", "image", "--input", given)
+        assert result.exit_code == 2, result.output
+        assert f"--input {given}" in result.stderr
+    assert edgeq(folder, "--entry", "image", "--text", "a").exit_code == 2
+    assert edgeq(folder, "--entry", "image", "-o", "x.npy").exit_code == 2
+    assert "--input means nothing" in edgeq(folder, "--image", "x.png", "--input", "x=y").stderr
+
+
 def test_the_message_shows_what_works(make):
     folder, _ = make("detection")
     message = edgeq(folder, "--text", "a").stderr
