@@ -207,7 +207,7 @@ def _leaving(bindings: list[Any], result: Any) -> set[Any]:
                     stack += list(value.fields)
                 elif isinstance(value, relax.TupleGetItem):
                     stack.append(value.tuple_value)
-                elif hasattr(value, "name_hint"):
+                elif isinstance(value, relax.Var):
                     found.add(value)
     return found
 
