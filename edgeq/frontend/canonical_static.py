@@ -30,6 +30,12 @@ def one_result(node: fx.Node) -> bool:
         return replace(node, call(node, aten.select.int, source.args[0], axis % rank(source.args[0]), index))
     if kind in FIRST_RESULT and index == 0:
         return replace(node, _only(node, source))
+    if kind in ("max", "min") and len(source.args) > 1 and isinstance(source.args[1], int):
+        x, axis, keep = source.args[0], source.args[1], bool(source.args[2]) if len(source.args) > 2 else False
+        if index == 0:
+            best = aten.amax.default if kind == "max" else aten.amin.default
+            return replace(node, call(node, best, x, [axis], keep))
+        return kind == "max" and replace(node, call(node, aten.argmax.default, x, axis, keep))
     return False
 
 
@@ -82,7 +88,7 @@ def spell_expand(node: fx.Node) -> bool:
 
 
 def _repeat(node: fx.Node, x: fx.Node) -> bool:
-    times = list(node.args[1])
+    times = [1] * (rank(x) - len(node.args[1])) + list(node.args[1])
     size = [1] * (len(times) - rank(x)) + list(shape(x))
     if all(n == 1 or t == 1 for n, t in zip(size, times, strict=True)):
         return replace(node, call(node, aten.expand.default, x, list(shape(node))))
@@ -127,15 +133,23 @@ def _einsum(node: fx.Node) -> bool:
     right = _ordered(node, node.args[1][1], b, [stack, inner, columns], size)
     product = call(node, aten.matmul.default, left, right)
     order = [*lead, *stack, *own, *columns]
-    result = call(node, aten.reshape.default, product, [size[c] for c in order])
-    return replace(node, call(node, aten.permute.default, result, [order.index(c) for c in out]))
+    result = _reshaped(node, product, [size[c] for c in order])
+    return replace(node, _permuted(node, result, [order.index(c) for c in out]))
 
 
 def _ordered(like: fx.Node, x: fx.Node, word: str, groups: list[list[str]], size: dict[str, int]) -> fx.Node:
     """x with its axes in the groups' order; the last two groups are one axis each."""
-    moved = call(like, aten.permute.default, x, [word.index(c) for group in groups for c in group])
+    moved = _permuted(like, x, [word.index(c) for group in groups for c in group])
     kept = [size[c] for group in groups[:-2] for c in group]
-    return call(like, aten.reshape.default, moved, kept + [prod(size[c] for c in group) for group in groups[-2:]])
+    return _reshaped(like, moved, kept + [prod(size[c] for c in group) for group in groups[-2:]])
+
+
+def _permuted(like: fx.Node, x: fx.Node, order: list[int]) -> fx.Node:
+    return x if order == sorted(order) else call(like, aten.permute.default, x, order)
+
+
+def _reshaped(like: fx.Node, x: fx.Node, sizes: list[int]) -> fx.Node:
+    return x if list(shape(x)) == sizes else call(like, aten.reshape.default, x, sizes)
 
 
 def spell_index(node: fx.Node) -> bool:
@@ -211,9 +225,19 @@ def spell_roll(node: fx.Node) -> bool:
     return replace(node, x)
 
 
+LOGIC = {
+    "__or__": aten.logical_or.default, "bitwise_or": aten.logical_or.default, "__and__": aten.logical_and.default,
+    "bitwise_and": aten.logical_and.default, "bitwise_not": aten.logical_not.default,
+}  # fmt: skip
+
+
 def spell_arithmetic(node: fx.Node) -> bool:
-    """pow, square, minimum, maximum, norms in the ops that everything else uses."""
+    """Powers, minimum, maximum, norms, logic of booleans, joining, in the ops that everything else uses."""
     kind, args = base(node), node.args
+    if kind in LOGIC and value(node).dtype == torch.bool:
+        return replace(node, call(node, LOGIC[kind], *args))
+    if kind in ("concat", "concatenate"):
+        return replace(node, call(node, aten.cat.default, *args))
     if kind == "pow" and is_number(args[1]) and args[1] in (0.5, -0.5):
         return replace(node, call(node, aten.sqrt.default if args[1] > 0 else aten.rsqrt.default, args[0]))
     if kind in ("min", "max") and len(args) == 2 and isinstance(args[1], fx.Node):
@@ -230,6 +254,8 @@ def spell_pad(node: fx.Node) -> bool:
     """pad with a constant -> constant_pad_nd; resampling to the same size -> nothing."""
     if base(node) == "upsample_linear1d" and shape(node) == shape(node.args[0]):
         return replace(node, node.args[0])  # the same points: also with align_corners
+    if base(node) in ("pad", "constant_pad_nd") and not any(node.args[1]):
+        return replace(node, node.args[0])
     if base(node) != "pad" or (len(node.args) > 2 and node.args[2] != "constant"):
         return False
     fill = node.args[3] if len(node.args) > 3 else None

@@ -58,6 +58,28 @@ def fold_shift(node: fx.Node) -> bool:
     return replace(node, new)
 
 
+def fold_grouped(node: fx.Node) -> bool:
+    """conv2d(x, w, b) * s -> conv2d(x, w * s, b * s), and + s -> b + s, of a weight s `[O, 1, 1]` (grouped ones stay)."""
+    kind = base(node)
+    convolution, s = node.args[:2] if kind in ("mul", "add") else (None, None)
+    if base(convolution) not in ("conv2d", "conv1d") or len(convolution.users) != 1 or not is_weight(s):  # type: ignore
+        return False
+    axes, outputs = rank(node) - 2, shape(node)[1]
+    if [1] * (rank(node) - rank(s)) + list(shape(s)) != [1, outputs] + [1] * axes:
+        return False
+    x, w, *rest = convolution.args  # type: ignore[union-attr]
+    bias = rest[0] if rest else None
+    vector = call(node, aten.reshape.default, s, [outputs])
+    if kind == "mul":
+        w = call(node, aten.mul.Tensor, w, call(node, aten.reshape.default, s, [outputs] + [1] * (axes + 1)))
+        bias = None if bias is None else call(node, aten.mul.Tensor, bias, vector)
+    else:
+        bias = vector if bias is None else call(node, aten.add.Tensor, bias, vector)
+    new = call(node, convolution.target, x, w, bias, *rest[1:], **convolution.kwargs)  # type: ignore[union-attr]
+    new.meta["hf"] = convolution.meta["hf"]  # type: ignore[union-attr]
+    return replace(node, new)
+
+
 def _own_linear(node: object) -> bool:
     return base(node) == "linear" and len(node.users) == 1 and not is_weight(node)  # type: ignore[attr-defined]
 

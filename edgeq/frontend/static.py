@@ -37,7 +37,7 @@ STAGES: list[list[Rule]] = [
 ]
 MOVING: list[Rule] = [
     layout.spell_layout, packed.split_packed, layout.simplify, layout.drop_expand, sink,
-    batch_norm.fold_scale, batch_norm.fold_shift,
+    batch_norm.fold_scale, batch_norm.fold_shift, batch_norm.fold_grouped,
 ]  # fmt: skip
 LATE: list[Rule] = [
     layout.linear_of_rows, layout.simplify, activation.raise_square, activation.raise_gated,
