@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tvm.sym import detect_linear_equation
 
 from edgeq.kernels.vector import LANES
-from edgeq.lower.glue.expression import children, kind, loads, substitute
+from edgeq.lower.glue.expression import called, children, kind, loads, nodes, substitute
 from edgeq.lower.glue.memory import Layout, Slot
 from edgeq.lower.glue.space import Space, const
 from edgeq.lower.glue.stage import Stage
 
 Expr = Any
 Var = Any
-GATHER, TREE = 16.0, 14.0  # cost of reading 16 scattered elements, of adding up 16 lanes, in vector operations
+ENOUGH = 4  # neighbours worth having
+GATHER, TREE = 16.0, 6.0  # cost of reading 16 scattered elements, of adding up 16 lanes, in vector operations
 
 
 def lane_axis(stage: Stage, layout: Layout) -> int | None:
@@ -34,11 +35,46 @@ def summed_axis(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, S
     best, choice = _cost_by_element(root, reduction, inlined, slots, last), None
     for var, extent in reduction.reduce:
         steps = -(-extent // LANES)
-        reads = sum(_reads(reduction.value, {}, var, extent, inlined, slots))
-        cost = (steps * (reads + 1) * _rest(reduction, var) + TREE) / 1.0
+        reads = sum(_reads(reduction, var, inlined, slots))
+        cost = steps * (reads + 1) * _rest(reduction, var) + TREE
         if cost < best:
             best, choice = cost, var
     return choice
+
+
+def shared_axis(
+    root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot], outer: Sequence[int]
+) -> int | None:
+    """The outer axis whose neighbours read most of the same elements (the rows of a matrix product), if any does.
+
+    The outermost of equals: rows far apart are fetched from memory side by side.
+    """
+    best, choice = (0, 0), None
+    for axis in outer:
+        extent = root.shape[axis]
+        same = sum(cost < 1.0 for cost in _reads(root, root.vars[axis], inlined, slots))
+        if extent > 1 and same and (same, min(extent, ENOUGH)) > best:
+            best, choice = (same, min(extent, ENOUGH)), axis
+    return choice
+
+
+def turned_axis(
+    root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot], lane: int, outer: Sequence[int]
+) -> int | None:
+    """The outer axis along which elements are neighbours that lie apart along the lanes (a transpose), if any."""
+    across = _reads(root, root.vars[lane], inlined, slots)
+    for axis in outer:
+        if root.shape[axis] < LANES:
+            continue
+        along = _reads(root, root.vars[axis], inlined, slots)
+        if any(a == 1.0 and b == GATHER for a, b in zip(along, across, strict=True)):
+            return axis
+    return None
+
+
+def branches(stages: Iterable[Stage]) -> bool:
+    """Whether any element depends on a condition."""
+    return any(called(n) == "if_then_else" for s in stages for n in nodes(s.value))
 
 
 def _cost_by_element(
@@ -51,7 +87,7 @@ def _cost_by_element(
     if reduction is not root and reduction.shape != root.shape:
         reads = GATHER
     else:
-        reads = sum(_reads(reduction.value, {}, reduction.vars[last], width, inlined, slots))
+        reads = sum(_reads(reduction, reduction.vars[last], inlined, slots))
     used = width / (-(-width // LANES))
     return (reads + 1) * (reduction.work / max(reduction.size, 1)) / used
 
@@ -63,14 +99,15 @@ def _rest(reduction: Stage, var: Var) -> float:
     return total
 
 
-def _reads(
-    e: Expr, binding: dict[Var, Expr], var: Var, extent: int, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]
-) -> Iterator[float]:
-    """Cost of every read of memory when `var` runs over lanes."""
+def _reads(stage: Stage, var: Var, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> list[float]:
+    """Cost of every read of memory that the stage makes when `var`, one of its own, runs over lanes."""
     space = Space()
     with space.lanes() as lane:
-        step = space.symbol(max(1, -(-extent // LANES))) * const(LANES) + lane
-        yield from _costs(e, {var: step, **binding}, space, inlined, slots)
+        own = (*zip(stage.vars, stage.shape, strict=True), *stage.reduce)
+        binding = {v: space.symbol(n) for v, n in own if not v.same_as(var)}
+        extent = next(n for v, n in own if v.same_as(var))
+        binding[var] = space.symbol(max(1, -(-extent // LANES))) * const(LANES) + lane
+        return list(_costs(stage.value, binding, space, inlined, slots))
 
 
 def _costs(

@@ -33,6 +33,13 @@ def _operand(importer: Any, x: Any, dtype: str) -> Expr:
     return value if _dtype(x) == dtype else importer.block_builder.emit(relax.op.astype(value, dtype))
 
 
+def cat(importer: Any, node: fx.Node) -> Expr:
+    """`cat`; parts of other types become the result's, as torch promotes them."""
+    axis = _axis(node.args[1] if len(node.args) > 1 else 0, len(_shape(node)))
+    parts = [_operand(importer, part, _dtype(node)) for part in node.args[0]]
+    return importer.block_builder.emit(relax.op.concat(parts, axis))
+
+
 def where(importer: Any, node: fx.Node) -> Expr:
     """`where` with numbers for either side."""
     condition, yes, no = node.args
@@ -258,7 +265,7 @@ def grid_sampler(importer: Any, node: fx.Node) -> Expr:
 
 
 CONVERT: Mapping[str, Convert] = {
-    "select": select,
+    "select": select, "cat": cat,
     "where": where, "rsub": rsub, "amax": extreme(relax.op.max), "amin": extreme(relax.op.min), "t": transpose2,
     "argmax": argmax, "cumsum": cumsum, "group_norm": group_norm, "adaptive_avg_pool2d": adaptive_average,
     "adaptive_avg_pool1d": adaptive_average, "slice_scatter": slice_scatter, "select_scatter": select_scatter,

@@ -13,6 +13,7 @@ from edgeq.kernels.vector import LANES, Reg, fma, i32, lanes_of, let, loop, part
 from edgeq.lower.glue.expression import kind
 from edgeq.lower.glue.space import const
 from edgeq.lower.glue.stage import Stage
+from edgeq.lower.glue.transpose import pick
 from edgeq.lower.glue.value import Binding, Evaluator, like, memory_type, same_lanes
 
 Expr = Any
@@ -49,7 +50,7 @@ def _by_lane(evaluator: Evaluator, stage: Stage, bindings: Sequence[Binding], ax
                     _accumulate(evaluator, stage, sums, [{**b, axis: j * const(LANES) + lane} for b in inner])
             if rest:
                 _rest(evaluator, stage, sums, inner, axis, extent)
-    return [let(_fold(stage.combine, s.v)) for s in sums]
+    return _folded(stage.combine, [s.v for s in sums])
 
 
 def _rest(
@@ -107,6 +108,26 @@ def _combine(how: str, a: Expr, b: Expr) -> Expr:
     if how == "mul":
         return a * b
     return select(a > b, a, b) if how in ("max", "or") else select(a < b, a, b)
+
+
+def _folded(how: str, sums: list[Expr]) -> list[Expr]:
+    """16 lanes of each to one: halves 8 apart, then 4, 2, 1; sixteen vectors go through the same tree side by side."""
+    if len(sums) == LANES:
+        total = let(_together(how, sums))
+        return [part(total, k, 1) for k in range(LANES)]
+    return [let(_fold(how, s)) for s in sums]
+
+
+def _together(how: str, vectors: list[Expr]) -> Expr:
+    """Lane k of the result is the fold of vector k: each round folds the blocks of two neighbours into one vector."""
+    half = LANES // 2
+    while half:
+        low = [(i // half) * 2 * half + i % half for i in range(LANES)]
+        high = [i + half for i in low]
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [let(_combine(how, pick(a, b, low), pick(a, b, high))) for a, b in pairs]
+        half //= 2
+    return vectors[0]
 
 
 def _fold(how: str, x: Expr) -> Expr:

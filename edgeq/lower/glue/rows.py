@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tvm import tirx
@@ -15,10 +15,15 @@ from edgeq.lower.glue.memory import Slot
 from edgeq.lower.glue.reduction import counted, reduce
 from edgeq.lower.glue.space import const
 from edgeq.lower.glue.stage import Stage
-from edgeq.lower.glue.value import Binding, Evaluator, convert, memory_type
+from edgeq.lower.glue.transpose import load_blocks
+from edgeq.lower.glue.value import Binding, Evaluator, convert
 
 Expr = Any
 Var = Any
+
+
+QUAD = 4  # vectors; pieces of a row are whole quads, whatever number of vectors an ISA takes together
+ELEMENTS = 4
 
 
 class Rows:
@@ -28,7 +33,7 @@ class Rows:
     def __init__(self, evaluator: Evaluator, stage: Stage, axis: int | None, summed: Var | None, vectors: int = 1):
         self.ev, self.stage, self.axis, self.summed = evaluator, stage, axis, summed
         self.slot: Slot = evaluator.slots[stage.buffer]
-        self.vectors = vectors if _reduces(stage, evaluator) else 1
+        self.vectors = vectors
         self.width = stage.shape[axis] if axis is not None else 1
 
     def write(self, rows: Sequence[Binding]) -> None:
@@ -51,10 +56,26 @@ class Rows:
             start = {**row, **{v: const(0) for v in self.stage.vars[-1:]}}
             self._put(start, zero, layout.row_stride - LANES)
 
-    def span(self, rows: Sequence[Binding], first: Expr, last: Expr, count: int) -> None:
-        """Vectors first..last-1 (code) of `count` whole ones."""
-        with counted(self.ev, count, first, last) as j:
-            self._vectors(rows, j, const(0), 1)
+    def span(self, rows: Sequence[Binding], first: Expr, last: Expr, quads: int) -> None:
+        """Groups first..last-1 (code) of `quads` groups of four whole vectors."""
+        times = QUAD // self.vectors
+        with counted(self.ev, quads * times, first * i32(times), last * i32(times)) as j:
+            self._vectors(rows, j, const(0), self.vectors)
+
+    def after(self, rows: Sequence[Binding], quads: int) -> None:
+        """What comes after `quads` groups of four whole vectors."""
+        for k in range(quads * QUAD, self.width // LANES):
+            self._vectors(rows, const(0), const(k * LANES), 1)
+        self.tail(rows, 0, self.width)
+
+    def elements(self, rows: Sequence[Binding], first: Expr, last: Expr) -> None:
+        """Steps first..last-1 (code) along a row that is written element by element."""
+        self._elements(rows, first, last)
+
+    @property
+    def together(self) -> int:
+        """Neighbouring elements computed together where a row is written element by element."""
+        return ELEMENTS if self.width >= ELEMENTS and self.summed is not None else 1
 
     def tail(self, rows: Sequence[Binding], begin: int, end: int) -> None:
         """What is left of begin..end after whole vectors."""
@@ -80,12 +101,14 @@ class Rows:
         with self.ev.scope(), self.ev.space.lanes() as lane:
             starts = [j * const(count * LANES) + begin + const(k * LANES) for k in range(count)]
             places = [{**row, self.stage.vars[self.axis]: s + lane} for row in rows for s in starts]
+            load_blocks(self.ev, self.stage, places)
             for place, value in zip(places, self.values(places), strict=True):
                 self._put(place, value)
 
     def _partial(self, rows: Sequence[Binding], begin: int, end: int, lane: Var) -> None:
         rest, layout = end - begin, self.slot.layout
         places = [{**row, self.stage.vars[self.axis]: lane + const(begin)} for row in rows]
+        load_blocks(self.ev, self.stage, places)
         for place, value in zip(places, self.values(places), strict=True):
             if end == layout.width and self.axis == len(layout.shape) - 1 and begin + LANES <= layout.row_stride:
                 keep = tirx.Ramp(i32(0), i32(1), LANES) < splat(rest)
@@ -97,15 +120,14 @@ class Rows:
                 at = {**place, self.stage.vars[self.axis]: const(begin + k)}
                 self._put(at, part(value, k, 1))
 
-    def _elements(self, rows: Sequence[Binding]) -> None:
+    def _elements(self, rows: Sequence[Binding], first: Expr = 0, last: Expr = None) -> None:
         """One element at a time along the last axis; four together where sums can share what they read."""
-        count = 4 if self.width >= 4 and self.summed is not None and len(rows) * 4 <= 16 else 1
         if self.axis is None:
             self._some(rows)
             return
-        var = self.stage.vars[self.axis]
+        var, count = self.stage.vars[self.axis], self.together
         steps = -(-self.width // count)
-        with self.ev.scope(), counted(self.ev, steps) as j:
+        with self.ev.scope(), counted(self.ev, steps, first, last) as j:
             start = overlapped(self.ev, j, steps, count, self.width)
             self._some([{**row, var: start + const(k)} for row in rows for k in range(count)])
 
@@ -157,10 +179,3 @@ def overlapped(ev: Evaluator, j: Expr, steps: int, count: int, extent: int) -> E
         return j * const(count)
     start = Reg("int32", ev.value(tirx.min(j * const(count), const(extent - count)), {}), 1)
     return ev.space.symbol(extent - count + 1, start.v)
-
-
-def _reduces(stage: Stage, ev: Evaluator) -> bool:
-    return bool(stage.reduce) or any(s.reduce for s in ev.inlined.values())
-
-
-__all__ = ["Mapping", "Rows", "memory_type", "overlapped"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from edgeq.kernels.vector import LANES, Memory, Stack, i32, let, loop, when
-from edgeq.lower.glue.axes import cuts, lane_axis, summed_axis
+from edgeq.kernels.vector import LANES, Memory, Stack, i32, let, loop, minimum, when
+from edgeq.lower.glue.axes import branches, cuts, lane_axis, shared_axis, summed_axis, turned_axis
 from edgeq.lower.glue.group import Group
 from edgeq.lower.glue.memory import Layout, Slot, padded
 from edgeq.lower.glue.reduction import counted
-from edgeq.lower.glue.rows import Rows, overlapped
+from edgeq.lower.glue.rows import ELEMENTS, QUAD, Rows, overlapped
 from edgeq.lower.glue.space import Space, const
 from edgeq.lower.glue.stage import Stage
 from edgeq.lower.glue.value import Binding, Evaluator, memory_type
@@ -67,39 +67,51 @@ def schedule(group: Group, layouts: Mapping[Var, Layout]) -> Schedule:
         inner = axis if axis is not None and axis >= group.prefix else None
         return Schedule(group, layouts, inner, summed, tuple(range(group.prefix)), (1,) * group.prefix)
     outer = [a for a in range(len(root.shape)) if a != axis]
-    product = bool(root.reduce) or any(s.reduce for s in group.inlined)
-    if product:
-        return _product(group, layouts, axis, summed, outer)
-    return _plain(group, layouts, axis, outer, inlined)
+    if root.reduce or any(s.reduce for s in group.inlined):
+        return _product(Schedule(group, layouts, axis, summed, tuple(outer), (1,) * len(outer)), slots, inlined)
+    return _plain(Schedule(group, layouts, axis, None, tuple(outer), (1,) * len(outer)), slots, inlined)
 
 
-def _product(
-    group: Group, layouts: Mapping[Var, Layout], axis: int | None, summed: Var | None, outer: list[int]
-) -> Schedule:
-    """Sums: a few rows together."""
-    tiles = [1] * len(outer)
-    if outer and axis is not None:
-        inner = max(outer, key=lambda a: (group.root.shape[a] > 1, a))
-        tiles[outer.index(inner)] = ROWS if group.root.shape[inner] >= ROWS else 1
-    return Schedule(group, layouts, axis, summed, tuple(outer), tuple(tiles))
+def _product(plain: Schedule, slots: Mapping[Var, Slot], inlined: Mapping[Var, Stage]) -> Schedule:
+    """Sums: a few rows together where they read the same elements, and pieces of rows where rows are few."""
+    root = plain.group.root
+    shared = shared_axis(root, inlined, slots, plain.axes)
+    tiles = tuple(min(ROWS, root.shape[a]) if a == shared else 1 for a in plain.axes)
+    tiled = replace(plain, tiles=tiles)
+    terms = max(s.work // max(s.size, 1) for s in (root, *inlined.values()))
+    return _cut(tiled, inlined, max(1, UNIT_WORK // (LANES * terms)))
 
 
-def _plain(
-    group: Group, layouts: Mapping[Var, Layout], axis: int | None, outer: list[int], inlined: Mapping[Var, Stage]
-) -> Schedule:
-    """Element by element: small rows are joined into a unit, few long ones are cut."""
-    shape = group.root.shape
-    width = shape[axis] if axis is not None else 1
-    work, units = width, prod(shape[a] for a in outer)
+def _plain(plain: Schedule, slots: Mapping[Var, Slot], inlined: Mapping[Var, Stage]) -> Schedule:
+    """Element by element: transposes in blocks of 16 rows; small rows are joined into a unit, few long ones cut."""
+    shape, outer = plain.group.root.shape, list(plain.axes)
+    turned = None if plain.axis is None else turned_axis(plain.group.root, inlined, slots, plain.axis, outer)
+    if turned is not None:
+        return replace(plain, tiles=tuple(LANES if a == turned else 1 for a in outer))
+    work = shape[plain.axis] if plain.axis is not None else 1
+    units = prod(shape[a] for a in outer)
     while outer and work < UNIT_WORK and units // shape[outer[-1]] >= MANY:
         units //= shape[outer[-1]]
         work *= shape[outer.pop()]
-    plain = Schedule(group, layouts, axis, None, tuple(outer), (1,) * len(outer))
-    whole = width // LANES
-    if units >= FEW or whole * LANES < 2 * UNIT_WORK or axis is None or len(cuts(group.root, axis, inlined)) > 2:
-        return plain
-    span = max(UNIT_WORK // LANES, -(-whole // MANY))
-    return Schedule(group, layouts, axis, None, tuple(outer), (1,) * len(outer), -(-whole // span), span)
+    joined = replace(plain, axes=tuple(outer), tiles=(1,) * len(outer))
+    return _cut(joined, inlined, UNIT_WORK // LANES)
+
+
+def _cut(s: Schedule, inlined: Mapping[Var, Stage], least: int) -> Schedule:
+    """Rows cut into pieces of at least `least` vectors when there are too few of them to share between threads."""
+    root, axis = s.group.root, s.axis
+    if s.units >= FEW or axis is None or len(s.axes) != len(root.shape) - 1:
+        return s
+    if s.summed is not None:
+        steps = -(-root.shape[axis] // (ELEMENTS if root.shape[axis] >= ELEMENTS else 1))
+        grain = 1 if s.layouts[root.buffer].row_stride == root.shape[axis] else LANES
+        span = max(grain, -(-steps // MANY))
+        return replace(s, blocks=-(-steps // span), span=span) if steps > span else s
+    quads = root.shape[axis] // (LANES * QUAD)
+    span = max(-(-least // QUAD), -(-quads // MANY))
+    if quads < 2 * span or len(cuts(root, axis, inlined)) > 2:
+        return s
+    return replace(s, blocks=-(-quads // span), span=span)
 
 
 def _local_layout(stage: Stage, prefix: int) -> Layout:
@@ -136,7 +148,7 @@ def _unit(s: Schedule, ev: Evaluator, unit: Expr, isa: Isa) -> None:
     if s.blocks == 1:
         _stage(ev, root, s.axis, s.summed, rows, isa)
     else:
-        _piece(s, ev, rows, block)
+        _piece(s, ev, rows, block, isa)
 
 
 def _starts(s: Schedule, ev: Evaluator, unit: Expr) -> tuple[dict[int, Expr], Expr]:
@@ -155,8 +167,7 @@ def _starts(s: Schedule, ev: Evaluator, unit: Expr) -> tuple[dict[int, Expr], Ex
 
 def _stage(ev: Evaluator, stage: Stage, axis: int | None, summed: Var | None, rows: list[Binding], isa: Isa) -> None:
     """All rows of a stage below what is already bound."""
-    vectors = 2 if len(rows) > 1 else 4
-    writer = Rows(ev, stage, axis, summed, vectors if "avx512f" in isa.needs else vectors // 2)
+    writer = Rows(ev, stage, axis, summed, _together(ev, stage, rows, isa))
     free = [a for a, v in enumerate(stage.vars) if a != axis and v not in rows[0]]
     with ExitStack() as stack:
         for a in free:
@@ -166,19 +177,28 @@ def _stage(ev: Evaluator, stage: Stage, axis: int | None, summed: Var | None, ro
         writer.write(rows)
 
 
-def _piece(s: Schedule, ev: Evaluator, rows: list[Binding], block: Expr) -> None:
-    """One piece of every row; the last piece also has what is left after whole vectors."""
+def _piece(s: Schedule, ev: Evaluator, rows: list[Binding], block: Expr, isa: Isa) -> None:
+    """One piece of every row; the last piece also has what is left after whole groups of vectors."""
     root, axis = s.group.root, s.axis
     assert axis is not None
-    width = root.shape[axis]
-    whole = width // LANES
-    writer = Rows(ev, root, axis, None)
+    writer = Rows(ev, root, axis, s.summed, _together(ev, root, rows, isa))
+    total = -(-root.shape[axis] // writer.together) if s.summed is not None else root.shape[axis] // (LANES * QUAD)
     first = let(block * i32(s.span))
+    last = let(minimum(first + i32(s.span), i32(total)))
     with when(block == i32(s.blocks - 1)):
         writer.clear(rows)
-    last = let((block + i32(1)) * i32(s.span))
-    from tvm import tirx
-
-    writer.span(rows, first, let(tirx.min(last, i32(whole))), whole)
+    if s.summed is not None:
+        writer.elements(rows, first, last)
+        return
+    writer.span(rows, first, last, total)
     with when(block == i32(s.blocks - 1)), ev.scope():
-        writer.tail(rows, 0, width)
+        writer.after(rows, total)
+
+
+def _together(ev: Evaluator, stage: Stage, rows: list[Binding], isa: Isa) -> int:
+    """Vectors of a row computed together: sums that add without branching keep a few running."""
+    inlined = ev.inlined.values()
+    if not (stage.reduce or any(s.reduce for s in inlined)) or branches((stage, *inlined)):
+        return 1
+    wide = "avx512f" in isa.needs
+    return (2 if wide else 1) if len(rows) > 1 else (4 if wide else 2)

@@ -107,6 +107,8 @@ class Evaluator:
         whole = self.space.valid == LANES and not self._guarded
         if step == 1 and (whole or self._within(base, slot.layout.elements - LANES)):
             return slot.memory.vector(self.value(self._inside(slot, base, LANES) if loads(base) else base, {}))
+        if step is not None and whole and not loads(base):
+            return slot.memory.buffer[tirx.Ramp(self.value(base, {}), i32(step), LANES)]
         return slot.memory.buffer[self.value(self._inside(slot, flat), {})]
 
     def _within(self, index: Expr, last: int) -> bool:
