@@ -87,7 +87,7 @@ def command(ctx: click.Context, artifact: Path, threads: int, variant: str | Non
     towers both, SAM --image and --point, an encoder-decoder --text or --audio.
     """
     from edgeq.cli.run_entry import run as run_entry
-    from edgeq.cli.run_kinds import RUN, check
+    from edgeq.cli.run_kinds import checked
     from edgeq.runtime.artifact import Artifact
 
     model = Artifact(artifact, threads, variant)
@@ -95,7 +95,7 @@ def command(ctx: click.Context, artifact: Path, threads: int, variant: str | Non
     if options["entry"]:
         run_entry(model, options, given)
         return
-    check(model, given)
+    kind = checked(model, given)
     if options["images"] and (note := model.task["image"].get("note")):
         console.note(note)
-    RUN[model.kind](model, options)
+    kind.run(model, options)

@@ -10,7 +10,7 @@ import click
 
 from edgeq.cli import console
 from edgeq.cli.run_chat import sampling
-from edgeq.cli.run_kinds import example, takes
+from edgeq.cli.run_kinds import takes
 from edgeq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,38 +20,37 @@ if TYPE_CHECKING:
 
 def run(model: Artifact, options: dict[str, Any]) -> None:
     """Stream to stdout, speeds to stderr; with --json one object of text and counts."""
-    parts: list[str] = []
-    for generation in _generations(model, options):
-        for piece in generation:
-            parts.append(piece)
-            if not options["as_json"]:
-                click.echo(piece, nl=False)
-        if not options["as_json"]:
-            click.echo()
-        _report(generation.stats)
+    windows = [_window(generation, options["as_json"]) for generation in _generations(model, options)]
     if options["as_json"]:
-        console.print_json({"text": "".join(parts)})
+        console.print_json({"text": " ".join(text.strip() for text in windows)})
+
+
+def _window(generation: Generation, silent: bool) -> str:
+    """The text of one encoded input, printed as it comes."""
+    parts = []
+    for piece in generation:
+        parts.append(piece)
+        if not silent:
+            click.echo(piece, nl=False)
+    if not silent:
+        click.echo()
+    _report(generation.stats)
+    return "".join(parts)
 
 
 def _generations(model: Artifact, options: dict[str, Any]) -> Iterator[Generation]:
     how = {"max_new_tokens": options["max_tokens"], "sampling": sampling(options)}
     if options["audio"]:
-        if options["texts"] or options["stop"]:
-            raise UsageError("--audio alone: it goes neither with --text nor with --stop")
         task = "translate" if options["translate"] else None
         yield from model.transcribe(options["audio"], language=options["language"], task=task, **how)
-        return
-    if options["language"] or options["translate"]:
-        raise UsageError("--language and --translate belong to --audio")
-    yield model.generate(_text(model, options), stop=options["stop"], **how)
+    else:
+        yield model.generate(_text(model, options), stop=options["stop"], **how)
 
 
 def _text(model: Artifact, options: dict[str, Any]) -> str:
     given = list(options["texts"])
     if len(given) > 1:
-        raise UsageError("give one --text: an encoder-decoder answers one text at a time")
-    if "text" not in model.task:
-        raise UsageError(f"this model hears, it does not read; try: {example(model)}")
+        raise UsageError("give one --text: this model answers one text at a time")
     text: str = given[0] if given else "" if sys.stdin.isatty() else sys.stdin.read().strip()
     if not text:
         raise UsageError(f"nothing to run on: this is {takes(model)}")

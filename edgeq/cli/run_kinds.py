@@ -19,72 +19,88 @@ FLAGS = {"texts": "--text", "images": "--image", "points": "--point", "objects":
 
 @dataclass(frozen=True)
 class Kind:
-    """needs: options of which at least one must be given (stdin may stand for --text). takes: further ones.
+    """How a kind of model is run.
 
-    example: what follows `edgeq run ARTIFACT`. module: in `edgeq.cli`, of the function `run(model, options)`.
+    about: what such a model is. needs: options of which at least one must be given (stdin may stand for --text).
+    takes: further options. example: what follows `edgeq run ARTIFACT`. module: `edgeq.cli`'s, of `run(model, options)`.
     """
 
+    about: str
     needs: tuple[str, ...]
     takes: tuple[str, ...]
     example: str
     module: str
 
-    def __call__(self, model: Artifact, options: Options) -> None:
+    def run(self, model: Artifact, options: Options) -> None:
         """Run the model."""
         run: Callable[[Artifact, Options], None] = importlib.import_module(f"edgeq.cli.{self.module}").run
         run(model, options)
 
 
 TEXT, IMAGE = '--text "some text"', "--image photo.jpg"
-RUN = {
-    "chat": Kind((), ("prompt", "system", "raw", "stop", *SAMPLING), '--prompt "Hello"', "run_chat"),
-    "embedding": Kind(("texts",), ("output",), TEXT, "run_embed"),
-    "text-classification": Kind(("texts",), ("top_k",), TEXT, "run_classify"),
-    "token-classification": Kind(("texts",), ("top_k",), TEXT, "run_classify"),
-    "fill-mask": Kind(("texts",), ("top_k",), '--text "Paris is the [MASK] of France."', "run_fill"),
-    "image-classification": Kind(("images",), ("top_k",), IMAGE, "run_classify"),
-    "image-features": Kind(("images",), ("output",), IMAGE, "run_embed"),
-    "two-tower": Kind(("texts", "images"), ("top_k", "output"), f'{IMAGE} --text "a cat" --text "a dog"', "run_towers"),
-    "detection": Kind(("images",), ("threshold", "top_k"), IMAGE, "run_detect"),
-    "segmentation": Kind(
-        ("images",), ("points", "objects", "output"), f"{IMAGE} --point 310,220 -o mask.png", "run_segment"
+SPEECH = "speech"  # encoder-decoders that hear
+KINDS = {
+    "chat": Kind(
+        "a language model", (), ("prompt", "system", "raw", "stop", *SAMPLING), '--prompt "Hello"', "run_chat"
     ),
-    "encoder-decoder": Kind(
-        ("texts", "audio"), ("language", "translate", "stop", *SAMPLING), TEXT, "run_encoder_decoder"
+    "embedding": Kind("a text encoder", ("texts",), ("output",), TEXT, "run_embed"),
+    "text-classification": Kind("a classifier of texts", ("texts",), ("top_k",), TEXT, "run_classify"),
+    "token-classification": Kind("a classifier of words", ("texts",), ("top_k",), TEXT, "run_classify"),
+    "fill-mask": Kind("a model that fills masks", ("texts",), ("top_k",), '--text "It is a [MASK]."', "run_fill"),
+    "image-classification": Kind("a classifier of photos", ("images",), ("top_k",), IMAGE, "run_classify"),
+    "image-features": Kind("an image encoder", ("images",), ("output",), IMAGE, "run_embed"),
+    "two-tower": Kind(
+        "a model of texts and photos", ("texts", "images"), ("top_k", "output"),
+        f'{IMAGE} --text "a cat" --text "a dog"', "run_towers",
+    ),
+    "detection": Kind("a detector", ("images",), ("threshold", "top_k"), IMAGE, "run_detect"),
+    "segmentation": Kind(
+        "a segmentation model", ("images",), ("points", "objects", "output"), f"{IMAGE} --point 310,220 -o mask.png",
+        "run_segment",
+    ),
+    "encoder-decoder": Kind("a text-to-text model", ("texts",), ("stop", *SAMPLING), TEXT, "run_encoder_decoder"),
+    SPEECH: Kind(
+        "a model that hears", ("audio",), ("language", "translate", *SAMPLING), "--audio speech.wav",
+        "run_encoder_decoder",
     ),
 }  # fmt: skip
 
 
-def check(model: Artifact, given: set[str]) -> None:
-    """Refuse options that this kind of model does not take; raises UsageError with what it does take."""
-    if model.kind not in RUN:
+def kind_of(model: Artifact) -> Kind | None:
+    """What `edgeq run` knows of such models; None for those it prepares no inputs for."""
+    return KINDS.get(SPEECH if "audio" in model.task else model.kind)
+
+
+def checked(model: Artifact, given: set[str]) -> Kind:
+    """The model's kind, after refusing options it does not take; raises UsageError with what it does take."""
+    kind = kind_of(model)
+    if kind is None:
         names = ", ".join(entry["name"] for entry in model.task.get("entries", ()))
         raise UsageError(
             f"{model.path} does nothing that `edgeq run` prepares inputs for: run its entries ({names}) on arrays, "
             f'--entry NAME --input TENSOR=FILE.npy, or edgeq.load("{model.path}").run("name", ...) from Python'
         )
-    kind = RUN[model.kind]
     strange = sorted(given - {*kind.needs, *kind.takes, "as_json"})
     if strange:
         means = "means" if len(strange) == 1 else "mean"
         raise UsageError(f"{' and '.join(map(flag, strange))} {means} nothing to {takes(model)}")
-    if model.kind != "chat" and "texts" not in kind.needs and not given & set(kind.needs):
+    if kind.needs and "texts" not in kind.needs and not given & set(kind.needs):
         raise UsageError(f"nothing to run on: this is {takes(model)}")
+    return kind
 
 
 def takes(model: Artifact) -> str:
-    """`a model for detection, which takes --image; try: edgeq run ...`."""
-    kind = RUN[model.kind]
-    options = ", ".join(map(flag, (*kind.needs, *kind.takes)))
-    return f"a model for {model.kind}, which takes {options}; try: {example(model)}"
+    """`a detector, which takes --image, --threshold; try: edgeq run ...`; options of the draw are left to --help."""
+    kind = kind_of(model)
+    assert kind is not None
+    names = [name for name in (*kind.needs, *kind.takes) if name == "top_k" or name not in SAMPLING]
+    return f"{kind.about}, which takes {', '.join(map(flag, names))}; try: {example(model)}"
 
 
 def example(model: Artifact) -> str:
-    """A command that runs this artifact; "" where `edgeq run` cannot."""
-    if model.kind not in RUN:
-        return ""
-    hears = "audio" in model.task
-    return f"edgeq run {model.path} {'--audio speech.wav' if hears else RUN[model.kind].example}"
+    """A command that runs this artifact; "" where `edgeq run` prepares no inputs."""
+    kind = kind_of(model)
+    return f"edgeq run {model.path} {kind.example}" if kind else ""
 
 
 def flag(name: str) -> str:

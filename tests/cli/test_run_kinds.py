@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from edgeq.artifact import manifest as manifests
 from edgeq.cli.app import app
-from edgeq.cli.run_kinds import RUN
+from edgeq.cli.run_kinds import KINDS
 from edgeq.cli.run_segment import point
 from edgeq.errors import UsageError
 from edgeq.tasks.image import Steps
@@ -115,6 +116,15 @@ CASES = {
             lambda fed: np.eye(12, dtype=np.float32)[[4, 5, 2][min(len(fed), 3) - 1]], encode_8=lambda held: {}
         ),
     ),
+    "speech": (
+        {"kind": "encoder-decoder", "generation": {"start": 2, "eos": [2]},
+         "audio": {"feature_size": 4, "sampling_rate": 100, "hop_length": 10, "n_fft": 20, "padding_value": 0.0,
+                   "frames": 6},
+         "entries": [entry("encode", {"input_features": [1, 4, 6]}, {})]},
+        lambda: FakeDecoder(
+            lambda fed: np.eye(12, dtype=np.float32)[[4, 5, 2][min(len(fed), 3) - 1]], encode=lambda held: {}
+        ),
+    ),
     "features": ({"entries": [entry("odd", {"bbox": [1, 4]}, {"logits": [1, 2]})]}, FakeSession),
 }  # fmt: skip
 
@@ -151,7 +161,7 @@ def edgeq(*given: object, text: str | None = None) -> Result:
 
 
 def test_every_kind_can_be_run_or_says_why():
-    assert set(RUN) == set(CASES) - {"features"} | {"chat"}
+    assert set(KINDS) == set(CASES) - {"features"} | {"chat"}
     assert kind_of([], 0) == "features"
 
 
@@ -260,6 +270,18 @@ def test_texts_from_texts(make):
     assert edgeq(folder, "--text", "c", "-n", 1).stdout == "a\n"
 
 
+def test_speech(make, tmp_path):
+    folder, session = make("speech")
+    with wave.open(str(tmp_path / "s.wav"), "wb") as file:
+        file.setparams((1, 2, 100, 0, "NONE", ""))
+        file.writeframes(np.arange(100, dtype="<i2").tobytes())
+    out = edgeq(folder, "--audio", tmp_path / "s.wav")
+    assert out.stdout == "a b\na b\n"  # a line a window of 60 samples
+    assert json.loads(edgeq(folder, "--audio", tmp_path / "s.wav", "--json").stdout)["text"] == "a b a b"
+    assert session.runs[0][1]["input_features"].shape == (1, 4, 6)
+    assert edgeq(folder, "--audio", tmp_path / "s.wav", "--language", "de").exit_code == 2
+
+
 WRONG = [
     ("embedding", ("--image", "x.png"), "--image"),
     ("embedding", ("--prompt", "Hi"), "--prompt"),
@@ -275,8 +297,12 @@ WRONG = [
     ("segmentation", ("--image", "PHOTO", "--point", "1,2", "-o", "m.jpg"), ".png"),
     ("segmentation", ("--image", "PHOTO", "--object", "1,1 2,2 3,3"), "at most 2"),
     ("encoder-decoder", ("--text", "a", "--text", "b"), "one --text"),
-    ("encoder-decoder", ("--text", "a", "--language", "de"), "--audio"),
-    ("encoder-decoder", ("--audio", "x.wav"), "takes text"),
+    ("encoder-decoder", ("--text", "a", "--language", "de"), "--language means nothing"),
+    ("encoder-decoder", ("--audio", "x.wav"), "a text-to-text model, which takes --text"),
+    ("speech", ("--text", "a"), "a model that hears, which takes --audio, --language, --translate"),
+    ("speech", (), "--audio speech.wav"),
+    ("speech", ("--audio", "gone.wav"), "no such file"),
+    ("speech", ("--audio", "gone.wav", "--stop", "x"), "--stop"),
     ("features", (), "edgeq.load"),
     ("features", ("--text", "a"), "odd"),
 ]
@@ -322,7 +348,7 @@ def test_arrays_that_do_not_fit_are_usage_errors(make, tmp_path):
 def test_the_message_shows_what_works(make):
     folder, _ = make("detection")
     message = edgeq(folder, "--text", "a").stderr
-    assert "--text means nothing to a model for detection" in message
+    assert "--text means nothing to a detector, which takes --image, --threshold, --top-k" in message
     assert f"edgeq run {folder} --image photo.jpg" in message
 
 
