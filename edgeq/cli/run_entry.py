@@ -29,6 +29,7 @@ def run(model: Artifact, options: dict[str, Any], given: set[str]) -> None:
         raise UsageError(f"-o {output}: the outputs of an entry are written as .npz")
     inputs = dict(_array(text) for text in options["inputs"])
     session, name = model.session, options["entry"]
+    outputs: dict[str, Any]
     outputs, seconds = timed(lambda: session.run(name, **inputs))
     say_time(name, seconds)
     if output:
