@@ -27,14 +27,23 @@ def bias_by_distance(node: fx.Node) -> bool:
     found = match(PATTERN, arguments(node)["bias"])
     if not found or not is_weight(found["table"]) or rank(found["buckets"]) != 2:
         return False
-    buckets = _value(found["buckets"], {})
-    if buckets is None or not _is_toeplitz(buckets):
+    by_distance = _by_distance(found["buckets"])
+    if by_distance is None:
         return False
-    numbers = constant(node, buckets[-1].flip(0).clone(), "buckets")
+    numbers = constant(node, by_distance, "buckets")
     rows = call(node, aten.embedding.default, found["table"], numbers)
     given = arguments(node)
     node.args = (*node.args[:4], None, given["sinks"], None, None, call(node, aten.t.default, rows))
     return True
+
+
+def _by_distance(buckets: fx.Node) -> Tensor | None:
+    """Numbers i64 `[KNOWN]` by how far a key lies back, None where they are no such; worked out once for all layers."""
+    if "by_distance" not in buckets.meta:
+        numbers = _value(buckets, {})
+        known = numbers is not None and _is_toeplitz(numbers)
+        buckets.meta["by_distance"] = numbers[-1].flip(0).clone() if known else None
+    return buckets.meta["by_distance"]
 
 
 def _value(node: Any, known: dict[fx.Node, Any]) -> Any:

@@ -42,7 +42,7 @@ def encoder_decoder_entries(source: Source, shapes: Shapes) -> list[EntryGraph]:
     keys = [_hidden(entry) for entry in encoders]
     decoder = decoder_graph(source.config)
     capacity = -(-max(keys) // VECTOR) * VECTOR
-    prelude = cut(decoder, capacity, None if all(_masked(face) for face in faces) else keys[0])
+    prelude = cut(decoder, capacity, None if _masked(encoders) else keys[0])
     for entry in encoders:
         prelude.append_to(entry.gm, [port.name for port in entry.outputs].index(HIDDEN), MASK)
     prelude.drop()
@@ -54,11 +54,12 @@ def _encoders(model: nn.Module, config: Any, shapes: Shapes) -> list[Interface]:
     if set(shapes.batch) != {1}:
         raise UnsupportedError("encoder-decoders compile for a batch of 1; leave --batch out")
     encoder = model.get_encoder()  # type: ignore[operator]
-    if encoder.main_input_name == "input_features":
+    takes = inspect.signature(encoder.forward).parameters
+    if "input_features" in takes:
         return [Interface("encode", {"input_features": _audio(encoder, config)}, _encode)]
-    if encoder.main_input_name != "input_ids":
-        what = f"{type(model).__name__} encodes {encoder.main_input_name}"
-        raise UnsupportedError(f"{what}; edgeq compiles encoders of text and audio")
+    if "input_ids" not in takes:
+        what = f"the encoder of {type(model).__name__} takes {', '.join(takes)}"
+        raise UnsupportedError(f"{what}; edgeq compiles encoders of input_ids or input_features")
     check_lengths(model, config, shapes.lengths)
     return [Interface("encode", text_inputs(encoder, config, 1, n), _encode, 1, n) for n in shapes.lengths]
 
@@ -77,8 +78,12 @@ def _encode(model: Any, given: dict[str, Tensor]) -> Outputs:
     return {HIDDEN: encoder(**given, **options).last_hidden_state}
 
 
-def _masked(face: Interface) -> bool:
-    return MASK in face.inputs
+def _masked(encoders: list[EntryGraph]) -> bool:
+    """Whether the number of keys is known at run time only: texts are padded, sounds are not."""
+    takes = [{port.name for port in entry.inputs} for entry in encoders]
+    if any("input_ids" in names and MASK not in names for names in takes):
+        raise UnsupportedError("the encoder does not read attention_mask: edgeq cannot tell a text from its padding")
+    return all(MASK in names for names in takes)
 
 
 def _hidden(entry: EntryGraph) -> int:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import static_zoo as zoo
 import torch
+import transformers
+import zoo_encoder_decoder
 from torch import Tensor, fx, nn
 
 from edgeq.errors import UnsupportedError
@@ -114,6 +116,24 @@ def test_audio_has_a_constant_number_of_keys() -> None:
     assert not calls(encode.gm, "edgeq.count_keys")
     counts = {arguments(node)["n_keys"] for node in calls(decode.gm, "edgeq.cross_attention")}
     assert [node.op for node in counts] == ["get_attr"] and decode.gm.n_keys.tolist() == [20]
+
+
+@pytest.mark.parametrize("cls", ["MarianConfig", "MBartConfig", "UMT5Config"])
+def test_other_models_need_no_code_of_their_own(cls: str) -> None:
+    """Sinusoidal positions, norms first, a bias by distance in every layer."""
+    sizes = zoo_encoder_decoder.T5 if "T5" in cls else {**zoo_encoder_decoder.SIZES, "max_position_embeddings": 40}
+    config = getattr(transformers, cls)(**sizes)
+    *_, decode = load_entries(SimpleNamespace(config=config, assets={}), Shapes(lengths=(16,)))
+    layers = len(calls(decode.gm, "edgeq.cross_attention"))
+    assert layers == 2 and len(calls(decode.gm, "edgeq.attention")) == layers
+    biased = [arguments(node)["distance_bias"] is not None for node in calls(decode.gm, "edgeq.attention")]
+    assert biased == [cls == "UMT5Config"] * layers
+
+
+def test_encoders_of_other_things_are_refused() -> None:
+    config = transformers.MoonshineConfig(hidden_size=32, encoder_num_hidden_layers=1, decoder_num_hidden_layers=1)
+    with pytest.raises(UnsupportedError, match="takes input_values"):
+        load_entries(SimpleNamespace(config=config, assets={}), Shapes())
 
 
 def test_batches_are_refused() -> None:
