@@ -5,6 +5,9 @@ Scratch holds the queries transposed and scaled to base-2 scores `[D][block]`, t
 `exp2(score - peak)` and their sum, outputs; when the peak rises, what was summed is scaled down (online softmax). Every
 lane is a query of its own, and the order of its sums depends on its block's keys alone: channels in order, keys in
 order, four partial sums of weights. So results do not depend on threads, instruction set or register tile.
+
+One thread of a Zen 5 core (peak 252 GFLOP/s; AVX2 126), `benchmarks/kernels_static.py`: 12 heads of 32 over 128 tokens
+188 GFLOP/s (AVX2 88), of 64 over 197 190 (91), windows of 14 x 14 with a grid bias 179, 64 x 64 195.
 """
 
 from __future__ import annotations
