@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from torch import fx
 
@@ -12,7 +13,7 @@ from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
 from edgeq.kernels import elementwise, embed
 from edgeq.lower.linear import activation_name
-from edgeq.lower.node import only_user, width
+from edgeq.lower.node import only_user, shape, width
 from edgeq.lower.plan import IDS, POS, Arg, Literal, Split, Weight
 from edgeq.lower.scope import Scope
 from edgeq.lower.values import Positions, Tokens, View
@@ -138,6 +139,13 @@ def lower_gated(scope: Scope, node: fx.Node) -> None:
         raise UnsupportedError(f"{module(node)}: gate and up are columns of a wider tensor")
     kernel = elementwise.gated(gate.width, a["act"])
     scope.env[node] = scope.row_call(kernel, (gate, up), node, width(node), gate.rows)
+
+
+def lower_constant(scope: Scope, node: fx.Node) -> View:
+    """A weight as a tensor of its own: an output that depends on no input."""
+    kernel = elementwise.unary(width(node), "scale", 1.0)
+    rows = prod(shape(node)[:-1])
+    return scope.row_call(kernel, (Weight(scope.table.rows(node)),), node, width(node), rows)
 
 
 def lower_last_row(scope: Scope, node: fx.Node) -> None:

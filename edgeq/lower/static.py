@@ -145,8 +145,8 @@ def _limit(node: fx.Node) -> int:
 
 
 def _bind_output(scope: Scope, shared: Shared, name: str, node: fx.Node) -> Tensor:
-    """An output stays where it was computed, in memory that lasts."""
-    value = scope.env.get(node)
+    """An output stays where it was computed, in memory that lasts; a constant is copied there."""
+    value = rows.lower_constant(scope, node) if is_weight(node) else scope.env.get(node)
     if not isinstance(value, View) or value.column * 4 % 64:
         raise UnsupportedError(f"output {name} ({module(node) or node.name}) is no tensor that an entry computes")
     value.buffer.pinned = True
