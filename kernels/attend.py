@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.kernels.attend_tile import Block, Buffers, Shape
+from edgeq.kernels.attend_shape import Buffers, Shape
+from edgeq.kernels.attend_tile import Block
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.vector import Expr, Memory, branch, function, let, loop
