@@ -18,6 +18,7 @@ def I(high: int, *shape: int) -> torch.Tensor:  # noqa: E743
     return torch.randint(0, high, shape)
 
 
+ROWS, CAUSAL = torch.arange(4) * 9, torch.tril(torch.ones(20, 20, dtype=torch.bool))
 CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "broadcast": (lambda x, y: x * 2 + y, (R(3, 5, 20), R(5, 20))),
     "permute": (lambda x: x.permute(0, 2, 3, 1), (R(2, 5, 7, 20),)),
@@ -109,6 +110,62 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "rotary": (
         lambda x, c, s: x * c + torch.cat([-x[..., 16:], x[..., :16]], -1) * s, (R(1, 4, 9, 32), R(9, 32), R(9, 32))
     ),
+    "added times": (lambda x, y: (torch.add(x, y, alpha=2), torch.sub(x, y, alpha=3)), (R(4, 20), R(4, 20))),
+    "mixed types": (
+        lambda x, i: (x * i, i + 1.5, i / 2, x - i, i > 0.5, x / i.clamp_min(1), 2 - i), (R(4, 20), I(5, 4, 20))
+    ),
+    "logic": (
+        lambda m, n: (torch.logical_and(m > 0, n > 1), (m > 0) == (n > 0), (m > 0) * n, torch.logical_or(m > 0, n > 1)),
+        (I(3, 4, 20), I(3, 4, 20)),
+    ),
+    "casts": (lambda x, i: (x.to(torch.int64), x.bool(), i.float(), i.int(), i.bool()), (R(4, 20) * 3, I(3, 4, 20))),
+    "slices from the end": (lambda x: (x[:, -3:], x[:, :-2], x[:, 1:4, ::2], x[1:, 2]), (R(4, 7, 20),)),
+    "rounded division": (
+        lambda x, i: (torch.div(x, 0.3, rounding_mode="floor"), torch.div(i - 4, 3, rounding_mode="trunc")),
+        (R(4, 20), I(9, 4, 20)),
+    ),
+    "powers of two": (lambda x: (2.0**x, torch.pow(x.abs(), x)), (R(4, 20),)),
+    "integer clamps": (lambda i: (i.clamp(1, 3), i.clamp(min=2), i.clamp(max=2)), (I(9, 4, 20),)),
+    "index along axes": (lambda x, i, j: (x[:, i], x[:, :, j]), (R(4, 9, 20), I(9, 6), I(20, 5))),
+    "last tokens": (
+        lambda x, ids, n: torch.index_select(x.reshape(36, 20), 0, ids.argmax(-1) + n), (R(4, 9, 20), I(50, 4, 9), ROWS)
+    ),
+    "infinite mask": (lambda x, m: x.masked_fill(m > 0, float("-inf")), (R(4, 20), I(2, 4, 20))),
+    "softmax of a masked row": (
+        lambda x, m: F.softmax(x.masked_fill(m > 0, -3.4028234663852886e38), -1), (R(4, 20), I(2, 4, 20))
+    ),
+    "causal mask": (
+        lambda m, t: torch.where(torch.logical_and(t[None], m[:, None, :] > 0), 0.0, -3e38), (I(2, 2, 20), CAUSAL)
+    ),
+    "counts": (lambda i: (i.sum(-1), (i > 1).sum(-1), i.sum(-1, keepdim=True).clamp(min=1)), (I(3, 4, 20),)),
+    "mean pooling": (
+        lambda x, m: (x * m[..., None].float()).sum(1) / m.sum(1, keepdim=True).clamp(min=1e-9),
+        (R(3, 9, 20), I(2, 3, 9)),
+    ),
+    "similarity": (
+        lambda x, y, s: (x / x.norm(dim=-1, keepdim=True)) @ (y / y.norm(dim=-1, keepdim=True)).t() * s.exp(),
+        (R(2, 20), R(3, 20), R(())),
+    ),
+    "shifted windows": (
+        lambda x: torch.roll(x, (-3, -3), (1, 2)).reshape(2, 2, 7, 2, 7, 20).permute(0, 1, 3, 2, 4, 5),
+        (R(2, 14, 14, 20),),
+    ),
+    "matmul of windows": (lambda x, h: x.reshape(3, 7, 5, 64) @ h, (R(3, 35, 64), R(7, 64, 14))),
+    "vector times matrix": (lambda x, h: torch.matmul(x, h), (R(5), R(3, 5, 14))),
+    "nearest to any size": (lambda x: F.interpolate(x, size=(13, 11)), (R(1, 3, 5, 7),)),
+    "channels last depthwise": (
+        lambda x, w: F.conv2d(x.permute(0, 3, 1, 2), w, None, padding=1, groups=20).permute(0, 2, 3, 1),
+        (R(1, 9, 8, 20), R(20, 1, 3, 3)),
+    ),
+    "dilated": (lambda x, w: F.conv2d(x, w, None, padding=2, dilation=2, groups=3), (R(1, 6, 9, 11), R(6, 2, 3, 3))),
+    "pooling by slices": (
+        lambda x: torch.maximum(*(F.pad(x, (0, 0, 1, 1), value=-3.4e38)[:, j : j + 8 : 2] for j in (0, 2))),
+        (R(2, 8, 20),),
+    ),
+    "large arguments": (lambda x: (torch.exp(x), torch.sigmoid(x)), (torch.tensor([[-1e3, -104, -88, 0, 88, 89, 1e3]]),)),
+    "transposes": (lambda x: (x.transpose(1, 2), x.transpose(0, 2) * 2), (R(3, 37, 70),)),
+    "image to pixels": (lambda x: x.permute(0, 2, 3, 1), (R(1, 3, 9, 33),)),
+    "pixels to image": (lambda x: x.permute(0, 3, 1, 2).reshape(1, 3, 297), (R(1, 9, 33, 3),)),
 }  # fmt: skip
 
 

@@ -26,9 +26,20 @@ def lane_axis(stage: Stage, layout: Layout) -> int | None:
     return next((a for a in range(len(stage.shape) - 1, -1, -1) if stage.shape[a] > 1), None)
 
 
+def reached(root: Stage, inlined: Mapping[Var, Stage]) -> list[Stage]:
+    """The stage and the inlined stages that it reads, directly or not."""
+    found, work = {root.buffer: root}, [root]
+    while work:
+        for load in loads(work.pop().value):
+            if load.source in inlined and load.source not in found:
+                found[load.source] = inlined[load.source]
+                work.append(found[load.source])
+    return list(found.values())
+
+
 def summed_axis(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> Var | None:
     """The reduced axis to take 16 elements of at once, or None where neighbouring results are cheaper."""
-    reduction = root if root.reduce else next((s for s in inlined.values() if s.reduce), None)
+    reduction = next((s for s in reached(root, inlined) if s.reduce), None)
     if reduction is None:
         return None
     last = lane_axis(root, slots[root.buffer].layout)

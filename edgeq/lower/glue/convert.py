@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 from tvm import relax, te, tirx, topi
+
+from edgeq.ir.graph import arguments
 
 Expr = Any
 Convert = Callable[[Any, fx.Node], Expr]
@@ -47,13 +50,70 @@ def where(importer: Any, node: fx.Node) -> Expr:
     return importer.block_builder.emit(relax.op.where(_operand(importer, condition, "bool"), *sides))
 
 
-def rsub(importer: Any, node: fx.Node) -> Expr:
-    """other - alpha * self."""
-    x, other = (_operand(importer, a, _dtype(node)) for a in node.args[:2])
-    alpha = node.kwargs.get("alpha", node.args[2] if len(node.args) > 2 else 1)
-    if alpha != 1:
-        x = importer.block_builder.emit(relax.op.multiply(x, relax.const(alpha, _dtype(node))))
-    return importer.block_builder.emit(relax.op.subtract(other, x))
+def masked_fill(importer: Any, node: fx.Node) -> Expr:
+    """`masked_fill` with any number, infinities too, or a tensor of one element."""
+    x, mask, value = node.args
+    sides = [_operand(importer, side, _dtype(node)) for side in (value, x)]
+    return importer.block_builder.emit(relax.op.where(_operand(importer, mask, "bool"), *sides))
+
+
+def nearest(importer: Any, node: fx.Node) -> Expr:
+    """`upsample_nearest2d`: pixel i comes from floor(i * before / after)."""
+    before, after = _shape(node.args[0])[-2:], _shape(node)
+
+    def compute(t: Any) -> Any:
+        def pick(*i: Any) -> Any:
+            sizes = zip(i[2:], before, after[2:], strict=True)
+            return t(*i[:2], *(tirx.floordiv(o * n, tirx.const(m, "int64")) for o, n, m in sizes))
+
+        return te.compute(after, pick, name="nearest", tag="injective")
+
+    return importer.block_builder.emit_te(compute, importer.env[node.args[0]], primfunc_name_hint="nearest")
+
+
+def binary(operator: Callable[[Expr, Expr], Expr], swapped: bool = False, common: bool = False) -> Convert:
+    """An operator of two operands brought to the type of the result, or with `common` to the type of both together."""
+
+    def convert(importer: Any, node: fx.Node) -> Expr:
+        a, b = node.args[:2]
+        dtype = _common(a, b) if common else _dtype(node)
+        x, y = (_operand(importer, side, dtype) for side in ((b, a) if swapped else (a, b)))
+        alpha = node.kwargs.get("alpha", 1)
+        if alpha is None or alpha == 1:
+            return importer.block_builder.emit(operator(x, y))
+        scaled = importer.block_builder.emit(relax.op.multiply(y, relax.const(alpha, dtype)))
+        return importer.block_builder.emit(operator(x, scaled))
+
+    return convert
+
+
+def _common(a: Any, b: Any) -> str:
+    held = [x.meta["val"] if isinstance(x, fx.Node) else x for x in (a, b)]
+    return str(torch.result_type(*held)).removeprefix("torch.")
+
+
+def divide(importer: Any, node: fx.Node) -> Expr:
+    """`div`, with or without rounding."""
+    mode = node.kwargs.get("rounding_mode")
+    if mode == "floor":
+        return binary(relax.op.floor_divide)(importer, node)
+    emit, result = importer.block_builder.emit, _dtype(node)
+    inner = result if result.startswith("float") else "float32"
+    quotient = emit(relax.op.divide(*(_operand(importer, x, inner) for x in node.args[:2])))
+    if mode == "trunc":
+        quotient = emit(relax.op.trunc(quotient))
+    return quotient if inner == result else emit(relax.op.astype(quotient, result))
+
+
+def clamp(importer: Any, node: fx.Node) -> Expr:
+    """`clamp`, `clamp_min`, `clamp_max`, `hardtanh`: bounds that are numbers, tensors, infinite or absent."""
+    given = arguments(node)
+    low, high = given.get("min", given.get("min_val")), given.get("max", given.get("max_val"))
+    value = _operand(importer, node.args[0], _dtype(node))
+    for bound, operator in ((low, relax.op.maximum), (high, relax.op.minimum)):
+        if isinstance(bound, fx.Node) or (bound is not None and math.isfinite(bound)):
+            value = importer.block_builder.emit(operator(value, _operand(importer, bound, _dtype(node))))
+    return value
 
 
 def extreme(reduce: Callable[..., Expr]) -> Convert:
@@ -266,7 +326,15 @@ def grid_sampler(importer: Any, node: fx.Node) -> Expr:
 
 CONVERT: Mapping[str, Convert] = {
     "select": select, "cat": cat,
-    "where": where, "rsub": rsub, "amax": extreme(relax.op.max), "amin": extreme(relax.op.min), "t": transpose2,
+    "add": binary(relax.op.add), "sub": binary(relax.op.subtract), "rsub": binary(relax.op.subtract, swapped=True),
+    "mul": binary(relax.op.multiply), "div": divide, "pow": binary(relax.op.power), "clamp": clamp, "clamp_min": clamp,
+    "maximum": binary(relax.op.maximum), "minimum": binary(relax.op.minimum), "clamp_max": clamp,
+    "eq": binary(relax.op.equal, common=True), "ne": binary(relax.op.not_equal, common=True),
+    "lt": binary(relax.op.less, common=True), "le": binary(relax.op.less_equal, common=True),
+    "gt": binary(relax.op.greater, common=True), "ge": binary(relax.op.greater_equal, common=True),
+    "logical_and": binary(relax.op.logical_and), "logical_or": binary(relax.op.logical_or), "hardtanh": clamp,
+    "masked_fill": masked_fill, "upsample_nearest2d": nearest,
+    "where": where, "amax": extreme(relax.op.max), "amin": extreme(relax.op.min), "t": transpose2,
     "argmax": argmax, "cumsum": cumsum, "group_norm": group_norm, "adaptive_avg_pool2d": adaptive_average,
     "adaptive_avg_pool1d": adaptive_average, "slice_scatter": slice_scatter, "select_scatter": select_scatter,
     "pixel_shuffle": pixel_shuffle, "grid_sampler": grid_sampler, "grid_sampler_2d": grid_sampler,

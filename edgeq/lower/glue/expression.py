@@ -10,8 +10,8 @@ from tvm import ir, tirx
 Expr = Any
 Var = Any
 _BINARY = (
-    "Add", "Sub", "Mul", "Div", "Mod", "FloorDiv", "FloorMod", "Min", "Max", "EQ", "NE", "LT", "LE", "GT", "GE", "And", "Or",
-    "BitwiseAnd", "BitwiseOr", "BitwiseXor", "LShift", "RShift",
+    "Add", "Sub", "Mul", "Div", "Mod", "FloorDiv", "FloorMod", "Min", "Max",
+    "EQ", "NE", "LT", "LE", "GT", "GE", "And", "Or", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "LShift", "RShift",
 )  # fmt: skip
 
 

@@ -24,8 +24,11 @@ def fused(graph: fx.Graph) -> Any:
         relax.transform.LegalizeOps(), relax.transform.FoldConstant(), relax.transform.AnnotateTIROpPattern(),
         relax.transform.FuseOps(), relax.transform.FuseTIR(), relax.transform.DeadCodeElimination(["main"]),
     )  # fmt: skip
-    for step in passes:
-        module = step(module)
+    try:
+        for step in passes:
+            module = step(module)
+    except Exception as e:  # TVM raises many types; each one means that an op has no kernel of TOPI's
+        raise UnsupportedError(f"TVM cannot compile it: {str(e).strip().splitlines()[-1]}") from e
     return module
 
 

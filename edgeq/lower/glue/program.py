@@ -59,9 +59,9 @@ class Alias:
 class Program:
     """What a cluster does.
 
-    `values` describes every tensor; `inputs` and `outputs` index it in the cluster's order; `constants` are values that
-    belong in the weights file, dense with the operand's row stride. Memory must be 64-byte aligned. Steps come in order;
-    an aliased value needs no memory of its own.
+    `values` describes every tensor; `inputs` and `outputs` index it in the cluster's order; `constants` are dense
+    tensors that belong in the weights file. Memory must be 64-byte aligned. Steps come in order; an aliased value
+    needs no memory of its own.
     """
 
     values: tuple[Operand, ...]

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from edgeq.kernels.vector import LANES, Memory, Stack, i32, let, loop, minimum, when
-from edgeq.lower.glue.axes import branches, cuts, lane_axis, shared_axis, summed_axis, turned_axis
+from edgeq.lower.glue.axes import branches, cuts, lane_axis, reached, shared_axis, summed_axis, turned_axis
 from edgeq.lower.glue.group import Group
 from edgeq.lower.glue.memory import Layout, Slot, padded
 from edgeq.lower.glue.reduction import counted
@@ -140,7 +140,7 @@ def _unit(s: Schedule, ev: Evaluator, unit: Expr, isa: Isa) -> None:
         fixed = {stage.vars[a]: starts[a] for a in s.axes}
         axis = lane_axis(stage, layout) if len(stage.shape) > s.group.prefix else None
         axis = axis if axis is not None and axis >= s.group.prefix else None
-        summed = summed_axis(stage, {}, ev.slots) if stage.reduce else None
+        summed = summed_axis(stage, ev.inlined, ev.slots) if stage.reduce else None
         _stage(ev, stage, axis, summed, [fixed], isa)
     rows: list[Binding] = [{}]
     for a, tile in zip(s.axes, s.tiles, strict=True):
@@ -197,8 +197,8 @@ def _piece(s: Schedule, ev: Evaluator, rows: list[Binding], block: Expr, isa: Is
 
 def _together(ev: Evaluator, stage: Stage, rows: list[Binding], isa: Isa) -> int:
     """Vectors of a row computed together: sums that add without branching keep a few running."""
-    inlined = ev.inlined.values()
-    if not (stage.reduce or any(s.reduce for s in inlined)) or branches((stage, *inlined)):
+    stages = reached(stage, ev.inlined)
+    if not any(s.reduce for s in stages) or branches(stages):
         return 1
     wide = "avx512f" in isa.needs
     return (2 if wide else 1) if len(rows) > 1 else (4 if wide else 2)

@@ -22,6 +22,7 @@ Var = Any
 Binding = Mapping[Var, Expr]
 INT32 = (-(2**31), 2**31 - 1)
 _COMPARE = {"EQ": tirx.EQ, "NE": tirx.NE, "LT": tirx.LT, "LE": tirx.LE, "GT": tirx.GT, "GE": tirx.GE}
+_LOGICAL = {"Min": "And", "Mul": "And", "Max": "Or", "Add": "Or"}
 _BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "LShift", "RShift")
 _FLOAT_MAX = 3.4028234663852886e38
 
@@ -161,7 +162,9 @@ class Evaluator:
     def _operation(self, e: Expr, parts: list[Expr]) -> Expr:
         name = kind(e)
         if name in _COMPARE:
-            return _COMPARE[name](*parts)
+            return _COMPARE[name](*(convert("bool", "int32", p) if dtype_of(e.a) == "bool" else p for p in parts))
+        if dtype_of(e) == "bool" and name in _LOGICAL:
+            name = _LOGICAL[name]
         if name in ("And", "Or", "Not"):
             return getattr(tirx, name)(*parts)
         if name == "Cast":
