@@ -59,7 +59,7 @@ def fold_shift(node: fx.Node) -> bool:
 
 
 def fold_grouped(node: fx.Node) -> bool:
-    """conv2d(x, w, b) * s -> conv2d(x, w * s, b * s), and + s -> b + s, of a weight s `[O, 1, 1]` (grouped ones stay)."""
+    """conv2d(x, w, b) * s -> conv2d(x, w * s, b * s), + s -> b + s, of a weight s `[O, 1, 1]`."""
     kind = base(node)
     convolution, s = node.args[:2] if kind in ("mul", "add") else (None, None)
     if base(convolution) not in ("conv2d", "conv1d") or len(convolution.users) != 1 or not is_weight(s):  # type: ignore

@@ -30,7 +30,20 @@ def spell_layout(node: fx.Node) -> bool:
         return replace(node, call(node, aten.reshape.default, node.args[0], list(shape(node))))
     if kind in PERMUTES and node.target is not aten.permute.default and not (kind == "t" and is_weight(node)):
         return replace(node, call(node, aten.permute.default, node.args[0], list(order_of(node))))
-    return False
+    return kind == "slice" and _spell_slice(node)
+
+
+def _spell_slice(node: fx.Node) -> bool:
+    """Axis and ends as they are, counted from the front."""
+    given: list[Any] = list(node.args[1:])
+    axis, start, stop, step = given + [0, None, None, 1][len(given) :]
+    axis = axis % rank(node)
+    start, stop, step = slice(start, stop, step).indices(int(shape(node.args[0])[axis]))
+    args = (node.args[0], axis, start, stop, *([] if step == 1 else [step]))
+    if node.args == args:
+        return False
+    node.args = args
+    return True
 
 
 def order_of(node: fx.Node) -> tuple[int, ...]:

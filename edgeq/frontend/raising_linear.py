@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from edgeq.frontend.match import base, match, rank
+from edgeq.frontend.match import base, match, rank, shape
 from edgeq.frontend.rewrite import call, replace
 from edgeq.ir.graph import is_weight
 
 aten = torch.ops.aten
+FEW = 8
 
 
 def raise_addmm(node: fx.Node) -> bool:
@@ -29,6 +30,11 @@ def raise_matmul(node: fx.Node) -> bool:
     x, w = node.args
     weight = w.args[0] if base(w) == "t" else call(node, aten.t.default, w)
     return replace(node, call(node, aten.linear.default, x, weight))
+
+
+def raise_wide_matmul(node: fx.Node) -> bool:
+    """`raise_matmul` in static graphs, where products may stay: over few channels (coordinates) none is quantized."""
+    return base(node) == "matmul" and rank(node.args[1]) == 2 and shape(node.args[1])[0] > FEW and raise_matmul(node)
 
 
 def raise_bias(node: fx.Node) -> bool:

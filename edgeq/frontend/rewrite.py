@@ -45,11 +45,18 @@ def _attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *rest: Any, **o
     return q.new_empty(*q.shape[:2], v.shape[2] // options["kv_heads"] * options["heads"])
 
 
+def _patched(x: torch.Tensor, *, kernel: list, stride: list, padding: list, dilation: list) -> torch.Tensor:
+    spans = [dilation[a] * (kernel[a] - 1) + 1 for a in (0, 1)]
+    height, width = ((int(x.shape[a + 1]) + 2 * padding[a] - spans[a]) // stride[a] + 1 for a in (0, 1))
+    return x.new_empty(x.shape[0], height, width, kernel[0] * kernel[1] * x.shape[3])
+
+
 eq = torch.ops.edgeq
 # Types of raised ops without walking through what they are composed of (which costs seconds a model).
 SHAPES: dict[Any, Callable] = {
     eq.attention.default: _attended, eq.rope.default: _like_first, eq.rms_norm.default: _like_first,
     eq.gated.default: _like_first, eq.quick_gelu.default: _like_first,
+    eq.im2col.default: _patched,
 }
 
 

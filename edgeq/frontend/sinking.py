@@ -55,6 +55,9 @@ def _sink_elementwise(node: fx.Node) -> bool:
     lead = next((a for a in tensors if base(a) in ("permute", "reshape") and shape(a) == shape(node)), None)
     if lead is None or is_weight(lead):
         return False
+    others = [a for a in tensors if a is not lead]
+    if len(lead.users) > 1 and others and all(is_weight(a) for a in others):
+        return False  # what lead is would be made twice; the weight is moved for nothing
     operands = {a: _above(node, a, lead) for a in tensors}
     if any(a is None for a in operands.values()):
         return False

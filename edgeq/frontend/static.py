@@ -15,9 +15,10 @@ from edgeq.frontend import raising_batch_norm as batch_norm
 from edgeq.frontend import raising_convolution as convolution
 from edgeq.frontend import raising_layout as layout
 from edgeq.frontend import raising_linear as linear
+from edgeq.frontend import raising_matmul as matmul
 from edgeq.frontend import raising_norm as norm
 from edgeq.frontend import raising_packed as packed
-from edgeq.frontend.canonical import clean
+from edgeq.frontend.canonical import clean, drop_identity
 from edgeq.frontend.canonical_static import SPELLING
 from edgeq.frontend.fold_constants import fold_constants
 from edgeq.frontend.rewrite import Rule, apply, sweep
@@ -25,7 +26,7 @@ from edgeq.frontend.sinking import sink
 from edgeq.frontend.weight_linears import spell_weight_linear
 
 STAGES: list[list[Rule]] = [
-    [linear.raise_addmm, linear.raise_matmul, linear.raise_bias],
+    [linear.raise_addmm, linear.raise_wide_matmul, linear.raise_bias],
     [norm.raise_rms_norm, norm.raise_aten_rms_norm, norm.raise_rms_weight],
     [norm.raise_layer_norm],
     [activation.raise_gelu],
@@ -36,8 +37,8 @@ STAGES: list[list[Rule]] = [
     [convolution.raise_convolution, convolution.raise_transposed, convolution.raise_pooling],
 ]
 MOVING: list[Rule] = [
-    layout.spell_layout, packed.split_packed, layout.simplify, layout.drop_expand, sink,
-    batch_norm.fold_scale, batch_norm.fold_shift, batch_norm.fold_grouped,
+    drop_identity, layout.spell_layout, packed.split_packed, layout.simplify, layout.drop_expand, sink,
+    batch_norm.fold_scale, batch_norm.fold_shift, batch_norm.fold_grouped, matmul.columns_last, matmul.stacked_weights,
 ]  # fmt: skip
 LATE: list[Rule] = [
     layout.linear_of_rows, layout.simplify, activation.raise_square, activation.raise_gated,
