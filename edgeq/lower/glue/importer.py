@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,16 +63,6 @@ class _Importer(ExportedProgramImporter):
             raise
         except Exception as e:
             raise UnsupportedError(f"{site(node)}: TVM's importer refuses {op(node) or name}: {e}") from e
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a fused function: names of values read and written, in the order of its parameters."""
-
-    function: Any
-    name: str
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
 
 
 def tvm_dtype(dtype: torch.dtype) -> str:

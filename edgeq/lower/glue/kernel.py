@@ -14,7 +14,6 @@ from tvm import tirx
 from edgeq.kernels.kernel import Kernel, Param
 from edgeq.kernels.vector import Memory, function
 from edgeq.lower.glue.expression import kind, rebuild
-from edgeq.lower.glue.memory import Layout
 from edgeq.lower.glue.schedule import Schedule, emit
 from edgeq.lower.glue.stage import Stage
 from edgeq.targets.isa import Isa
@@ -93,6 +92,3 @@ def _sources() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-__all__ = ["Layout", "describe", "kernel"]

@@ -8,9 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import fx
-from tvm import relax, tirx
+from tvm import relax, te
 
 from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import op, site
@@ -20,7 +19,7 @@ from edgeq.lower.glue.cluster import Cluster
 from edgeq.lower.glue.group import Group, groups
 from edgeq.lower.glue.importer import fused
 from edgeq.lower.glue.isolate import isolate, text
-from edgeq.lower.glue.kernel import kernel
+from edgeq.lower.glue.kernel import ELEMENT, kernel
 from edgeq.lower.glue.memory import Layout, padded
 from edgeq.lower.glue.schedule import schedule
 from edgeq.lower.glue.stage import read
@@ -118,11 +117,11 @@ class _Builder:
         leaving = _leaving(bindings, main.body.body)
         for binding in bindings:
             self.env[binding.var] = self._bind(module, binding.value, binding.var in leaving)
-        outputs = self._resolve(main.body.body)
+        outputs = [self._copied(i) if i in self.constants else i for i in _flat(self._resolve(main.body.body))]
         return Program(
             tuple(self.values),
             tuple(range(len(main.params))),
-            tuple(_flat(outputs)),
+            tuple(outputs),
             self.constants,
             tuple(self.steps),
             tuple(self.aliases),
@@ -151,6 +150,15 @@ class _Builder:
         self.constants[len(self.values)] = data
         return self._value(Operand(array.shape, "f32" if floating else "i32", width))
 
+    def _copied(self, index: int) -> int:
+        """A constant that leaves the cluster, written where tensors are."""
+        shape, dtype = self.values[index].shape, ELEMENT[self.values[index].dtype]
+        source = te.placeholder(shape, dtype, "constant")
+        function = te.create_prim_func([source, te.compute(shape, lambda *i: source(*i), "copy")])
+        parts = read("copy", function)
+        (group,) = groups(parts)
+        return self._step("copy", group, {parts.inputs[0]: index}, True)
+
     def _value(self, operand: Operand) -> int:
         self.values.append(operand)
         return len(self.values) - 1
@@ -170,7 +178,8 @@ class _Builder:
         reads = [b for b in group.reads()]
         layouts = {b: _layout(self.values[held[b]], b) for b in reads}
         target = Layout(root.shape, output.dtype, output.row_stride)
-        if (found := same_memory(group, layouts, target)) is not None:
+        found = same_memory(group, layouts, target)
+        if found is not None and held[found[0]] not in self.constants:  # outputs must not lie in the weights file
             source, offset = found
             value = self._value(output)
             self.aliases.append(Alias(value, held[source], offset))
@@ -214,6 +223,3 @@ def _leaving(bindings: list[Any], result: Any) -> set[Any]:
 
 def _flat(value: Any) -> list[int]:
     return [i for part in value for i in _flat(part)] if isinstance(value, tuple) else [value]
-
-
-__all__ = ["Alias", "Operand", "Program", "Step", "program", "tirx", "torch"]
