@@ -138,7 +138,8 @@ OUTSIDE: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3_longrope": ("Phi3Config", {"num_key_value_heads": 2, "rope_parameters": LONG,
                                      "original_max_position_embeddings": 32}),
     "deepseek_v3": ("DeepseekV3Config", {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1,
-                                         "topk_group": 1,                                        "moe_intermediate_size": 32, "first_k_dense_replace": 1, "kv_lora_rank": 16,
+                                         "topk_group": 1, "moe_intermediate_size": 32, "first_k_dense_replace": 1,
+                                         "kv_lora_rank": 16,
                                          "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
                                          "v_head_dim": 8}),
 }  # fmt: skip

@@ -7,11 +7,11 @@ from typing import Any
 INTRODUCTION = """\
 # Models
 
-Every architecture that was tried, how far it came, and what refused it. `python docs/models.py` (`make models`) writes this
+Every architecture that was tried, how far it came, what refused it. `python docs/models.py` (`make models`) writes this
 page from tiny random models in the layout of real checkpoints; nothing here is written by hand. Models are compiled by
 structure, not by name: what is not in the list may well compile, and `edgeq compile` says at once what it cannot take.
 
-- **exports**: every entry becomes a graph in edgeq's dialect. **lowers**: an artifact is made. **runs**: its entries run.
+- **exports**: every entry becomes a graph in the dialect. **lowers**: an artifact is made. **runs**: its entries run.
 - **error**: the largest error of any output of the `fp32` artifact, relative to the largest value of Hugging Face's
   eager model; odd sizes, padded batches of 3, several lengths. **cosine**: the lowest of any output at `w8a8`.
 """

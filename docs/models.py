@@ -1,7 +1,8 @@
 """Writes docs/models.md: every architecture tried, how far it came, and what refused it: `python docs/models.py`.
 
 Each model is tiny and random (tests/frontend/frontend_zoo.py, tests/zoo/), compiled for this machine at fp32 and at
-w8a8 and compared with Hugging Face's eager model. Each is tried in a process of its own, so that nothing can end the run.
+w8a8 and compared with Hugging Face's eager model. Each is tried in a process of
+its own, so that nothing can end the run.
 """
 
 from __future__ import annotations
