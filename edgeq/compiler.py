@@ -11,17 +11,17 @@ from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.calibrate.sample import OWN, sample_tokens
+from edgeq.calibrate.sample import OWN, sample_texts, sample_tokens
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
-from edgeq.frontend.weights import Weights
 from edgeq.ir.graph import calls
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower_entries
 from edgeq.passes.pass_ import Context, Report
 from edgeq.passes.pipeline import parse_pipeline
+from edgeq.passes.statistics import encoder_samples
 from edgeq.quant.bits import Bits
 from edgeq.targets import Target
 
@@ -52,14 +52,14 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
     progress("read the model's config", 0, 0)
     source = open_model(options.model, options.revision)
     progress("export the graphs", 0, 0)
-    entries = load_entries(source, options.shapes)
+    entries = load_entries(source, options.shapes, progress=progress)
     decodes = any(entry.kind == "token" for entry in entries)
     context = resolved_context(options.context, source.config) if decodes else 0
     chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
     progress("run the passes", 0, 0)
-    smoothed = decodes and len(entries) == 1
-    tokens = sample_tokens(source, options.calibration) if smoothed else []
-    reports = [r for entry in entries for r in run_passes(entry, options.bits, context, source.weights, tokens)]
+    shared = _samples(source, entries, options.calibration)
+    by_length = sorted(entries, key=lambda e: (-e.length, e.batch))  # the longest is measured, for all
+    reports = [r for entry in by_length for r in run_passes(entry, options.bits, context, shared)]
     progress("lower to kernels", 0, 0)
     plan, table = lower_entries(entries, source.weights, context, chunk)
     info, weights_hash = write_weights(table, folder, progress)
@@ -80,10 +80,22 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
         memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
         task=_task(source, entries),
-        extra={"calibration": {"text": options.calibration or OWN, "tokens": len(tokens)}},
+        extra={"calibration": {"text": options.calibration or OWN, "tokens": _sampled(shared)}},
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
     manifests.write(manifest, folder)
+
+
+def _samples(source: Source, entries: list[EntryGraph], calibration: str) -> Context:
+    """The text that activations are measured on: one for a language model, several for an encoder."""
+    if all(entry.kind == "token" for entry in entries):
+        return Context(source.weights, tokens=sample_tokens(source, calibration))
+    takes_text = any(port.name == "input_ids" for entry in entries for port in entry.inputs)
+    return Context(source.weights, texts=sample_texts(source, calibration) if takes_text else ())
+
+
+def _sampled(shared: Context) -> int:
+    return len(shared.tokens) + sum(map(len, shared.texts))
 
 
 def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:
@@ -111,16 +123,24 @@ def pipeline(bits: Bits, context: int, calibrated: bool) -> str:
     return f"{smooth}add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
 
 
-def run_passes(entry: EntryGraph, bits: Bits, context: int, weights: Weights, tokens: list[int]) -> list[Report]:
-    """Run the plain pipeline in place; `tokens` are those that activations are measured on, [] for none."""
-    shared = Context(weights=weights, tokens=tokens)
-    static = f"merge-linears,quantize{{bits={bits}}}"
-    steps = static if entry.kind == "static" else pipeline(bits, context, bool(tokens))
+def static_pipeline(bits: Bits, calibrated: bool) -> str:
+    """The passes of a plain compile of a static entry; encoders of text are smoothed as language models are."""
+    smooth = "smooth{powers=false}," if bits.act == "a8" and calibrated else ""
+    return f"{smooth}merge-linears,quantize{{bits={bits}}}"
+
+
+def run_passes(entry: EntryGraph, bits: Bits, context: int, shared: Context) -> list[Report]:
+    """Run the plain pipeline in place; `shared` holds the weights and the samples that activations are measured on."""
+    before = len(shared.reports)
+    if entry.kind == "static":
+        text = static_pipeline(bits, bool(encoder_samples(entry.gm, shared.texts)))
+    else:
+        text = pipeline(bits, context, bool(shared.tokens))
     if calls(entry.gm, "edgeq.store_keys", "edgeq.cross_attention"):
-        steps = f"cross-cache{{kv={bits.kv}}},{steps}"
-    for step in parse_pipeline(steps):
+        text = f"cross-cache{{kv={bits.kv}}},{text}"
+    for step in parse_pipeline(text):
         step(entry.gm, shared)
-    return shared.reports
+    return shared.reports[before:]
 
 
 def write_assets(source: Source, folder: Path) -> None:

@@ -41,12 +41,16 @@ class Context:
 
     Attributes:
         weights: reads weight values (`read(name, rows=None)`), None for a graph that came from text.
-        tokens: a sample text, for passes that measure activations.
+        tokens: a sample text, for passes that measure activations of a language model.
+        texts: tokens of several sample texts, for passes that measure activations of an encoder.
+        scales: what one entry's graph was scaled by, by the weights concerned: other entries share those weights.
         reports: of the passes so far.
     """
 
     weights: Any = None
     tokens: Sequence[int] = ()
+    texts: Sequence[Sequence[int]] = ()
+    scales: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, op, replace, site, value
 from edgeq.ir.values import weight_value
+from edgeq.ir.verify import is_static
 from edgeq.passes.pass_ import Context, Pass, Report, Site
-from edgeq.passes.statistics import channel_absmax
+from edgeq.passes.statistics import Sample, channel_absmax, encoder_samples, text_sample
 
 NORMS = ("edgeq.rms_norm", "aten.layer_norm")
 FLOOR = 1e-5  # channels that are never used keep a finite scale
@@ -23,15 +24,18 @@ class Smooth(Pass):
     """Divide channel j of an activation by `s_j = max|x_j|^alpha / max|W_j|^(1-alpha)`, multiply column j of W by it.
 
     SmoothQuant (ICML 2023, eq. 4). The division folds into what makes the activation: a norm's weight, or the rows of
-    the `up` linear of a gated activation. Scales are powers of two, so a float model's results stay the same bit for
-    bit; int8 activations lose less, because a token's one scale no longer serves channels of very different size.
+    the `up` linear of a gated activation. Where a norm's result is also a residual (BERT), the linears get a norm of
+    their own. int8 activations lose less, because a token's one scale no longer serves channels of very different size;
+    and so do 4-bit weights, as the columns that matter most get more of their group's range (AWQ).
 
     Attributes:
         alpha: how much of the difficulty moves into the weights, 0..1.
+        powers: scales are powers of two, so a float model's results stay the same bit for bit.
     """
 
     name: ClassVar[str] = "smooth"
     alpha: float = 0.5
+    powers: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -42,19 +46,26 @@ class Smooth(Pass):
 
         Raises UsageError without weights and sample tokens (a graph that came from text has none).
         """
-        if context.weights is None or not context.tokens:
+        if context.weights is None or not (context.tokens or context.texts):
             raise UsageError("the pass smooth measures activations: it needs a model's weights and sample tokens")
         if calls(gm, "edgeq.cached_attention"):
             raise UsageError("the pass smooth runs the graph on sample tokens: put it before add-cache")
+        if is_static(gm):
+            _part_norms(gm)
         reasons = {node: _why_not(node) for node in calls(gm, *NORMS, "edgeq.gated")}
-        largest = channel_absmax(gm, context.weights, context.tokens)
         sites = [node for node, reason in reasons.items() if reason is None]
-        changed = [self._fold(gm, node, largest[node], context) for node in sites]
+        known = all(_key(node) in context.scales for node in sites)
+        largest = {} if known else channel_absmax(gm, context.weights, _samples(gm, context))
+        measured = [node for node in sites if node in largest or _key(node) in context.scales]
+        changed = [self._fold(gm, node, largest.get(node), context) for node in measured]
         declined = [Site(site(node), reason) for node, reason in reasons.items() if reason is not None]
         return Report(str(self), tuple(changed), tuple(declined))
 
-    def _fold(self, gm: fx.GraphModule, node: fx.Node, largest: Tensor, context: Context) -> Site:
-        scale = self._scale(largest, list(node.users), context)
+    def _fold(self, gm: fx.GraphModule, node: fx.Node, largest: Tensor | None, context: Context) -> Site:
+        key = _key(node)
+        if largest is not None and key not in context.scales:
+            context.scales[key] = self._scale(largest, list(node.users), context)
+        scale = context.scales[key]
         table = _table(gm, scale, node)
         for linear in list(node.users):
             _multiply(linear, 1, table)
@@ -69,7 +80,33 @@ class Smooth(Pass):
         columns = [weight_value(arguments(linear)["weight"], context.weights).abs().amax(0) for linear in linears]
         weight = torch.stack(columns).amax(0)
         scale = largest.clamp(min=FLOOR) ** self.alpha / weight.clamp(min=FLOOR) ** (1 - self.alpha)
-        return torch.exp2(torch.round(torch.log2(scale)))
+        return torch.exp2(torch.round(torch.log2(scale))) if self.powers else scale
+
+
+def _samples(gm: fx.GraphModule, context: Context) -> list[Sample]:
+    return encoder_samples(gm, context.texts) if is_static(gm) else [text_sample(context.tokens)]
+
+
+def _key(node: fx.Node) -> str:
+    """The weights that a scale goes into: the same in every entry of a model."""
+    return " ".join(sorted(str(leaf.target) for user in node.users for leaf in _stored(user.args[1])))
+
+
+def _stored(node: fx.Node) -> list[fx.Node]:
+    return [node] if node.op == "get_attr" else [leaf for source in node.all_input_nodes for leaf in _stored(source)]
+
+
+def _part_norms(gm: fx.GraphModule) -> None:
+    """A norm whose result linears read beside a residual becomes two: one for the linears, one for the rest."""
+    for node in calls(gm, *NORMS):
+        linears = [user for user in node.users if op(user) == "aten.linear" and user.args[0] is node]
+        if not linears or len(linears) == len(node.users):
+            continue
+        with gm.graph.inserting_after(node):
+            copy = gm.graph.node_copy(node)
+        copy.meta = dict(node.meta)
+        for linear in linears:
+            linear.replace_input_with(node, copy)
 
 
 def _why_not(node: fx.Node) -> str | None:

@@ -19,6 +19,7 @@ from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.lowering import lower
 from edgeq.lower.plan import Plan
 from edgeq.lower.weights import WeightTable
+from edgeq.passes.pass_ import Context
 from edgeq.quant.bits import Bits
 from edgeq.targets import Isa, find
 
@@ -48,7 +49,8 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     entry = load_entries(source, Shapes())[0]
     text = manifest.extra.get("calibration", {}).get("text", OWN)
     calibration = "" if text == OWN else text
-    run_passes(entry, Bits.parse(manifest.bits), context, source.weights, sample_tokens(source, calibration))
+    shared = Context(source.weights, tokens=sample_tokens(source, calibration))
+    run_passes(entry, Bits.parse(manifest.bits), context, shared)
     plan, table = lower(entry.gm, source.weights, context, manifest.memory["chunk"])
     isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}

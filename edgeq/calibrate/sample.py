@@ -9,6 +9,7 @@ from edgeq.frontend.source import Source
 
 OWN_TEXT = Path(__file__).with_name("sample.txt")
 MOST_TOKENS = 512
+MOST_TEXTS = 64
 NONE, OWN = "none", "edgeq's sample"  # how the manifest names our own text
 
 
@@ -28,6 +29,22 @@ def sample_tokens(source: Source, text: str = "") -> list[int]:
 
     tokenizer = Tokenizer.from_str(source.assets["tokenizer.json"].decode())
     return list(tokenizer.encode(_read(text)).ids[:MOST_TOKENS])
+
+
+def sample_texts(source: Source, text: str = "") -> list[list[int]]:
+    """Token ids of the sample's paragraphs, each as a text of its own: what an encoder is measured on.
+
+    Arguments and errors as for `sample_tokens`.
+    """
+    if text == NONE or "tokenizer.json" not in source.assets:
+        return []
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(source.assets["tokenizer.json"].decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    parts = [part.strip() for part in _read(text).split("\n\n") if part.strip()]
+    return [list(tokenizer.encode(part).ids) for part in parts[:MOST_TEXTS]]
 
 
 def _read(text: str) -> str:

@@ -75,4 +75,4 @@ def _bound(place: Arg, operand: Operand, node: fx.Node) -> View:
 
 def _seen_as(view: View, operand: Operand) -> View:
     width, count = operand.shape[-1] if operand.shape else 1, prod(operand.shape[:-1])
-    return View(view.buffer, width, count, view.column, stride=operand.row_stride, dtype=operand.dtype, first=view.first)
+    return replace(view, width=width, rows=count, stride=operand.row_stride, dtype=operand.dtype)
