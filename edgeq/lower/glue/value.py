@@ -8,9 +8,10 @@ from math import isinf, isnan
 from typing import Any
 
 from tvm import tirx
+from tvm.tirx.script import builder as T
 
 from edgeq.errors import UnsupportedError
-from edgeq.kernels.vector import LANES, Reg, branch, f32, fence, i32, lanes_of, let, select, splat
+from edgeq.kernels.vector import LANES, Memory, Reg, Stack, branch, f32, fence, i32, lanes_of, let, select, splat
 from edgeq.lower.glue import arithmetic
 from edgeq.lower.glue.expression import called, children, dtype_of, is_float, kind, loads, substitute
 from edgeq.lower.glue.memory import Slot
@@ -108,6 +109,8 @@ class Evaluator:
         whole = self.space.valid == LANES and not self._guarded
         if step == 1 and (whole or self._within(base, slot.layout.elements - LANES)):
             return slot.memory.vector(self.value(self._inside(slot, base, LANES) if loads(base) else base, {}))
+        if step == 1 and self.space.valid < LANES and not self._guarded and not loads(base):
+            return masked(slot.memory, self.value(base, {}), self.space.valid)
         if step is not None and whole and not loads(base):
             return slot.memory.buffer[tirx.Ramp(self.value(base, {}), i32(step), LANES)]
         return slot.memory.buffer[self.value(self._inside(slot, flat), {})]
@@ -206,6 +209,15 @@ class Evaluator:
         if is_float(e):
             return arithmetic.call(name, parts)
         raise UnsupportedError(f"no code for TVM's {name} of {dtype_of(e)}")
+
+
+def masked(memory: Memory | Stack, start: Expr, valid: int) -> Expr:
+    """The first `valid` of 16 elements from `start` on, zero after; nothing beyond them is touched."""
+    address = T.address_of(memory.buffer[start])
+    dtype = str(memory.buffer.dtype)
+    keep = tirx.Ramp(i32(0), i32(1), LANES) < splat(valid)
+    zero = splat(f32(0.0) if dtype == "float32" else i32(0))
+    return T.call_llvm_intrin(f"{dtype}x{LANES}", "llvm.masked.load", address, keep, zero)
 
 
 def _constant(e: Expr) -> Expr:
