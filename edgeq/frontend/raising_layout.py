@@ -127,7 +127,7 @@ def emit_moves(like: fx.Node, x: fx.Node, steps: Steps) -> fx.Node:
 
 def linear_of_rows(node: fx.Node) -> bool:
     """reshape(linear(x)) that regroups rows for an attention -> linear(reshape(x)); other readers get it back."""
-    x = node.args[0] if node.args else None
+    x: Any = node.args[0] if node.args else None
     if base(node) != "reshape" or base(x) != "linear" or shape(node)[-1] != shape(x)[-1] or rank(node) != 3:
         return False
     if not any(base(user) == "attention" for user in node.users) or is_weight(node):
@@ -137,6 +137,19 @@ def linear_of_rows(node: fx.Node) -> bool:
     new = call(x, aten.linear.default, rows, *x.args[1:])
     node.replace_all_uses_with(new)
     return replace(x, call(x, aten.reshape.default, new, list(shape(x))))
+
+
+def norm_of_rows(node: fx.Node) -> bool:
+    """reshape(norm(x)) that regroups rows -> norm(reshape(x)): the norm meets the linear that it is fused into."""
+    x: Any = node.args[0] if node.args else None
+    if base(node) != "reshape" or base(x) not in ("layer_norm", "rms_norm") or len(x.users) > 1 or is_weight(x):
+        return False
+    if shape(node)[-1] != shape(x)[-1] or not all(base(user) == "linear" for user in node.users):
+        return False
+    rows = call(x, aten.reshape.default, x.args[0], list(shape(node)))
+    new = call(x, x.target, rows, *x.args[1:], **x.kwargs)
+    new.meta["hf"] = x.meta["hf"]
+    return replace(node, new)
 
 
 def drop_expand(node: fx.Node) -> bool:

@@ -33,7 +33,7 @@ def sink(node: fx.Node) -> bool:
         return _sink_elementwise(node)
     if kind in ROW_WISE:
         return _sink_row_wise(node)
-    x = node.args[0] if node.args else None
+    x: Any = node.args[0] if node.args else None
     if kind == "cat":
         return _sink_cat(node)
     if base(x) != "permute" or is_weight(x):

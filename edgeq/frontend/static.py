@@ -41,8 +41,8 @@ MOVING: list[Rule] = [
     batch_norm.fold_scale, batch_norm.fold_shift, batch_norm.fold_grouped, matmul.columns_last, matmul.stacked_weights,
 ]  # fmt: skip
 LATE: list[Rule] = [
-    layout.linear_of_rows, layout.simplify, activation.raise_square, activation.raise_gated,
-    attention.fold_query_scale, attention_static.fold_query_scale,
+    layout.linear_of_rows, layout.norm_of_rows, layout.simplify, drop_identity, activation.raise_square,
+    activation.raise_gated, attention.fold_query_scale, attention_static.fold_query_scale,
 ]  # fmt: skip
 
 
@@ -56,8 +56,7 @@ def raise_static(gm: fx.GraphModule) -> None:
         apply(gm, rules)
     fold_constants(gm)
     apply(gm, MOVING, rounds=1000)
-    apply(gm, LATE)
-    apply(gm, MOVING, rounds=1000)
+    apply(gm, LATE, rounds=100)
     apply(gm, [spell_weight_linear])
     fold_constants(gm)
     sweep(gm)
