@@ -1,4 +1,4 @@
-"""One spelling for what static graphs hold: several results, repeats, products, indexing, writes into slices."""
+"""One spelling for what static graphs hold: several results, casts, repeats, arithmetic, padding, positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeq.frontend.fold_constants import constant_value, hold
+from edgeq.frontend.canonical_indexing import spell_index, spell_roll, spell_write
+from edgeq.frontend.canonical_products import spell_product
+from edgeq.frontend.fold_constants import constant_value
 from edgeq.frontend.match import base, is_number, rank, shape, value
 from edgeq.frontend.rewrite import Rule, call, replace
 
@@ -95,134 +97,6 @@ def _repeat(node: fx.Node, x: fx.Node) -> bool:
     spread = call(node, aten.reshape.default, x, [k for n in size for k in (1, n)])
     spread = call(node, aten.expand.default, spread, [k for n, t in zip(size, times, strict=True) for k in (t, n)])
     return replace(node, call(node, aten.reshape.default, spread, list(shape(node))))
-
-
-def spell_product(node: fx.Node) -> bool:
-    """mm -> matmul; addmm, baddbmm of activations -> a product and a sum; einsum of two operands -> matmul."""
-    kind = base(node)
-    if kind == "mm":
-        return replace(node, call(node, aten.matmul.default, *node.args))
-    if kind in ("addmm", "baddbmm"):
-        scale = float(node.kwargs.get("alpha", 1))
-        product = call(node, aten.matmul.default, *node.args[1:3])
-        product = product if scale == 1 else call(node, aten.mul.Tensor, product, scale)
-        if node.kwargs.get("beta", 1) == 0:
-            return replace(node, product)
-        return node.kwargs.get("beta", 1) == 1 and replace(node, call(node, aten.add.Tensor, product, node.args[0]))
-    return kind == "einsum" and len(node.args[1]) == 2 and _einsum(node)
-
-
-def _einsum(node: fx.Node) -> bool:
-    """a,b->c as a product of matrices, stacked over the letters that all three share."""
-    sides, _, out = node.args[0].replace(" ", "").partition("->")
-    a, b = sides.split(",")
-    if "." in sides or not out or any(len(set(word)) < len(word) for word in (a, b, out)):
-        return False
-    size = dict(zip(a + b, shape(node.args[1][0]) + shape(node.args[1][1]), strict=True))
-    stack = [c for c in out if c in a and c in b]
-    inner = [c for c in a if c in b and c not in out]
-    rows, columns = ([c for c in word if c in out and c not in stack] for word in (a, b))
-    if set(a) | set(b) != {*stack, *inner, *rows, *columns}:
-        return False  # a letter that one operand sums over alone
-    # Rows that stand before the stacked letters need not be moved: the other operand is broadcast over them.
-    lead = [c for c in rows if all(a.index(c) < a.index(s) for s in stack)] if len(rows) > 1 and stack else []
-    own = [c for c in rows if c not in lead]
-    if not own:
-        lead, own = lead[:-1], lead[-1:]
-    left = _ordered(node, node.args[1][0], a, [lead, stack, own, inner], size)
-    right = _ordered(node, node.args[1][1], b, [stack, inner, columns], size)
-    product = call(node, aten.matmul.default, left, right)
-    order = [*lead, *stack, *own, *columns]
-    result = _reshaped(node, product, [size[c] for c in order])
-    return replace(node, _permuted(node, result, [order.index(c) for c in out]))
-
-
-def _ordered(like: fx.Node, x: fx.Node, word: str, groups: list[list[str]], size: dict[str, int]) -> fx.Node:
-    """x with its axes in the groups' order; the last two groups are one axis each."""
-    moved = _permuted(like, x, [word.index(c) for group in groups for c in group])
-    kept = [size[c] for group in groups[:-2] for c in group]
-    return _reshaped(like, moved, kept + [prod(size[c] for c in group) for group in groups[-2:]])
-
-
-def _permuted(like: fx.Node, x: fx.Node, order: list[int]) -> fx.Node:
-    return x if order == sorted(order) else call(like, aten.permute.default, x, order)
-
-
-def _reshaped(like: fx.Node, x: fx.Node, sizes: list[int]) -> fx.Node:
-    return x if list(shape(x)) == sizes else call(like, aten.reshape.default, x, sizes)
-
-
-def spell_index(node: fx.Node) -> bool:
-    """x[.., ids, ..] with one tensor of ids -> index_select; x[ids, ids] -> one index over both axes."""
-    if base(node) != "index":
-        return False
-    x, given = node.args[0], [(axis, ids) for axis, ids in enumerate(node.args[1]) if ids is not None]
-    if any(value(ids).dtype == torch.bool for _, ids in given):
-        return False
-    if len(given) == 1:
-        return _index_select(node, x, *given[0])
-    if [axis for axis, _ in given] != [0, 1] or rank(given[0][1]) != rank(given[1][1]):
-        return False
-    (_, first), (_, second) = given
-    flat = call(node, aten.reshape.default, x, [shape(x)[0] * shape(x)[1], *shape(x)[2:]])
-    ids = call(node, aten.add.Tensor, call(node, aten.mul.Tensor, first, int(shape(x)[1])), second)
-    return _index_select(node, flat, 0, ids)
-
-
-def _index_select(node: fx.Node, x: fx.Node, axis: int, ids: fx.Node) -> bool:
-    constant = constant_value(ids)
-    if constant is not None and bool((constant < 0).any()):
-        ids = hold(node, constant % int(shape(x)[axis]))
-    flat = ids if rank(ids) == 1 else call(node, aten.reshape.default, ids, [prod(shape(ids))])
-    picked = call(node, aten.index_select.default, x, axis, flat)
-    return replace(node, call(node, aten.reshape.default, picked, list(shape(node))))
-
-
-def spell_write(node: fx.Node) -> bool:
-    """select_scatter -> where over a constant mask; slice_scatter -> cat; copy -> its source."""
-    kind = base(node)
-    if kind == "copy":
-        source = node.args[1]
-        if value(source).dtype != value(node).dtype:
-            source = call(node, aten.to.dtype, source, value(node).dtype)
-        same = shape(source) == shape(node)
-        return replace(node, source if same else call(node, aten.expand.default, source, list(shape(node))))
-    if kind == "select_scatter":
-        x, new, axis, index = node.args
-        axis = axis % rank(x)
-        here = torch.arange(shape(x)[axis]) == index % shape(x)[axis]
-        mask = hold(node, here.reshape([-1] + [1] * (rank(x) - 1 - axis)))
-        return replace(node, call(node, aten.where.self, mask, call(node, aten.unsqueeze.default, new, axis), x))
-    if kind == "slice_scatter":
-        return _slice_scatter(node)
-    return False
-
-
-def _slice_scatter(node: fx.Node) -> bool:
-    given: list[Any] = list(node.args)
-    x, new, axis, start, stop, step = given + [0, None, None, 1][len(given) - 2 :]
-    axis = axis % rank(x)
-    size = int(shape(x)[axis])
-    start, stop, step = slice(start, stop, step).indices(size)
-    if step != 1:
-        return False
-    before = [call(node, aten.slice.Tensor, x, axis, 0, start)] if start else []
-    after = [call(node, aten.slice.Tensor, x, axis, stop, size)] if stop < size else []
-    return replace(node, call(node, aten.cat.default, [*before, new, *after], axis))
-
-
-def spell_roll(node: fx.Node) -> bool:
-    """roll along axes -> cat of slices"""
-    if base(node) != "roll" or len(node.args) < 3 or not node.args[2]:
-        return False
-    x = node.args[0]
-    for shift, axis in zip(node.args[1], node.args[2], strict=True):
-        axis, size = axis % rank(x), int(shape(x)[axis])
-        cut = -shift % size
-        if cut:
-            parts = [call(node, aten.slice.Tensor, x, axis, cut, size), call(node, aten.slice.Tensor, x, axis, 0, cut)]
-            x = call(node, aten.cat.default, parts, axis)
-    return replace(node, x)
 
 
 LOGIC = {
