@@ -35,7 +35,9 @@ def lower_entries(
 
     Raises UnsupportedError listing everything that has no kernel.
     """
-    shared, entries = Shared(context, WeightTable(weights)), []
+    decodes = any(graph.kind == "token" for graph in graphs)
+    table = WeightTable(weights, "minmax" if decodes else "mse")  # encoders are small: a search costs seconds
+    shared, entries = Shared(context, table), []
     for graph in graphs:
         if graph.kind == "token":
             entries += lower_token_entries(graph.gm, shared, chunk)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgeq import kernels as kernels_package
 from edgeq.kernels.kernel import Kernel
+from edgeq.lower import glue
 from edgeq.targets.isa import Isa
 
 
@@ -46,8 +47,9 @@ def _key(kernels: list[Kernel], isa: Isa) -> str:
 
 
 def _generator_hash() -> str:
-    """Hash of the kernel factories' source: any change makes new objects."""
+    """Hash of the source of kernel factories and of glue's schedule: any change makes new objects."""
     digest = hashlib.sha256()
-    for path in sorted(Path(kernels_package.__path__[0]).glob("*.py")):
+    folders = (Path(kernels_package.__path__[0]), Path(glue.__path__[0]))
+    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()

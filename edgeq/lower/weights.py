@@ -53,10 +53,13 @@ def padded(n: int) -> int:
 
 
 class WeightTable:
-    """Registers tensors on first use and names them after the Hugging Face tensor they come from."""
+    """Registers tensors on first use and names them after the Hugging Face tensor they come from.
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+    `ranges`: how a group's scale is chosen at 4 bits (`edgeq.quant.ranges`); wider formats cover every value.
+    """
+
+    def __init__(self, weights: Weights, ranges: str = "minmax") -> None:
+        self.weights, self.ranges = weights, ranges
         self.tensors: dict[str, Tensor] = {}
         self._by_key: dict[str, str] = {}
 
@@ -67,8 +70,10 @@ class WeightTable:
         """
         n, k = (int(d) for d in node.meta["val"].shape)
         shape = (padded(n) // TILE * fmt.tile_bytes(padded(k)),)
+        method = self.ranges if fmt.bits == 4 else "minmax"
         rows = _interleaved(node, self.weights) if interleave else _plain(node, self.weights)
-        return self._add(node, str(fmt), f"{fmt}{'~' if interleave else ''}", "U8", shape, lambda: _pack(rows(), fmt))
+        layout = f"{fmt}{'~' if interleave else ''}"
+        return self._add(node, str(fmt), layout, "U8", shape, lambda: _pack(rows(), fmt, method))
 
     def vector(self, node: fx.Node, interleave: bool = False) -> str:
         """Float32 vector (a bias, a norm's weight), padded to 16."""
@@ -200,6 +205,6 @@ def _interleaved(node: fx.Node, weights: Weights) -> Chunks:
     return rows
 
 
-def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat) -> Iterator[np.ndarray]:
+def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat, method: str) -> Iterator[np.ndarray]:
     for w in map(_pad_columns, chunks):
-        yield pack(*quantize(w, fmt), fmt).reshape(-1).view(np.uint8)
+        yield pack(*quantize(w, fmt, method), fmt).reshape(-1).view(np.uint8)

@@ -86,6 +86,9 @@ _LLVM = ("log", "log2", "log10", "sin", "cos", "tan", "floor", "ceil", "trunc", 
 _ALIASES = {"power": "pow"}
 
 
+NAMES = frozenset((*_VECTOR, *_PLAIN, *_LLVM, *_ALIASES))
+
+
 def call(name: str, operands: list[Expr]) -> Expr:
     """The call `tirx.<name>` of float operands, all scalars or all vectors."""
     name = _ALIASES.get(name, name)

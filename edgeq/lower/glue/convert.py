@@ -12,6 +12,8 @@ from edgeq.lower.glue.convert_elementwise import binary, clamp, divide, masked_f
 from edgeq.lower.glue.convert_layout import (
     cat,
     grid_sampler,
+    index,
+    index_select,
     nearest,
     pixel_shuffle,
     select,
@@ -24,7 +26,7 @@ from edgeq.lower.glue.convert_sums import adaptive_average, argmax, cumsum, extr
 Convert = Callable[[Any, fx.Node], Any]
 
 CONVERT: Mapping[str, Convert] = {
-    "select": select, "cat": cat,
+    "select": select, "cat": cat, "index_select": index_select, "index": index,
     "add": binary(relax.op.add), "sub": binary(relax.op.subtract), "rsub": binary(relax.op.subtract, swapped=True),
     "mul": binary(relax.op.multiply), "div": divide, "pow": binary(relax.op.power), "clamp": clamp, "clamp_min": clamp,
     "maximum": binary(relax.op.maximum), "minimum": binary(relax.op.minimum), "clamp_max": clamp,

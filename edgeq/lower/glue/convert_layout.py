@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 from tvm import relax, te, tirx, topi
 
+from edgeq.ir.graph import arguments
 from edgeq.lower.glue.operands import axis_of, operand, shape_of, type_of
 
 Expr = Any
@@ -33,6 +34,37 @@ def nearest(importer: Any, node: fx.Node) -> Expr:
     return importer.block_builder.emit_te(compute, importer.env[node.args[0]], primfunc_name_hint="nearest")
 
 
+def index_select(importer: Any, node: fx.Node) -> Expr:
+    """`index_select`."""
+    source, axis, ids = node.args
+    return _gathered(importer, node, source, axis_of(axis, len(shape_of(source))), ids)
+
+
+def index(importer: Any, node: fx.Node) -> Expr:
+    """`index` by one tensor; by several as TVM does it."""
+    source, indices = node.args
+    axes = [axis for axis, ids in enumerate(indices) if ids is not None]
+    if len(axes) != 1 or type_of(indices[axes[0]]) == "bool":
+        return importer.convert_map["index.Tensor"](node)
+    return _gathered(importer, node, source, axes[0], indices[axes[0]])
+
+
+def _gathered(importer: Any, node: fx.Node, source: fx.Node, axis: int, ids: fx.Node) -> Expr:
+    """Slices of `source` along an axis, picked by a tensor of any shape; negative numbers count from the end."""
+    rank, size = len(shape_of(ids)), shape_of(source)[axis]
+
+    def compute(t: Any, chosen: Any) -> Any:
+        def pick(*i: Any) -> Any:
+            k = chosen(*i[axis : axis + rank])
+            place = tirx.Select(k < tirx.const(0, "int64"), k + tirx.const(size, "int64"), k)
+            return t(*i[:axis], place, *i[axis + rank :])
+
+        return te.compute(shape_of(node), pick, name="gathered", tag="injective")
+
+    values = importer.env[source], operand(importer, ids, "int64")
+    return importer.block_builder.emit_te(compute, *values, primfunc_name_hint="gathered")
+
+
 def transpose2(importer: Any, node: fx.Node) -> Expr:
     """`t`."""
     x = importer.env[node.args[0]]
@@ -41,14 +73,20 @@ def transpose2(importer: Any, node: fx.Node) -> Expr:
 
 def slice_scatter(importer: Any, node: fx.Node) -> Expr:
     """The slices before and after, with the new one between."""
-    x, source, *rest = node.args
-    axis, start, end, step = (*rest, *(0, None, None, 1)[len(rest) :])
+    given = arguments(node)
+    axis, step = axis_of(given["dim"], len(shape_of(node))), given["step"]
     size = shape_of(node)[axis]
-    start = min(size, start + size if (start or 0) < 0 else start or 0)
-    end = min(size, size if end is None else end + size if end < 0 else end)
+    start, end = (_place(given[name], size, default) for name, default in (("start", 0), ("end", size)))
     if step != 1:
         return importer.convert_map["slice_scatter.default"](node)
-    return _between(importer, importer.env[x], operand(importer, source, type_of(node)), axis, start, end, size)
+    new = operand(importer, given["src"], type_of(node))
+    return _between(importer, importer.env[given["self"]], new, axis, start, end, size)
+
+
+def _place(bound: int | None, size: int, default: int) -> int:
+    """A bound of a slice, counted from the front."""
+    place = default if bound is None else bound
+    return max(0, min(size, place + size if place < 0 else place))
 
 
 def select_scatter(importer: Any, node: fx.Node) -> Expr:

@@ -23,6 +23,7 @@ from edgeq.lower.glue.kernel import ELEMENT, kernel
 from edgeq.lower.glue.memory import Layout, padded
 from edgeq.lower.glue.schedule import schedule
 from edgeq.lower.glue.stage import read
+from edgeq.lower.glue.value import check
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ class _Builder:
     def _call(self, function: Any, name: str, args: Any, leaves: bool) -> Any:
         parts = read(name, function)
         held = dict(zip(parts.inputs, (self._resolve(a) for a in args.fields), strict=True))
+        for stage in parts.stages:
+            check(stage.value)
         for group in groups(parts):
             is_output = any(group.root.buffer.same_as(o) for o in parts.outputs)
             held[group.root.buffer] = self._step(name, group, held, leaves and is_output)

@@ -36,6 +36,12 @@ class Rows:
         self.vectors = vectors
         self.width = stage.shape[axis] if axis is not None else 1
 
+    @property
+    def lane_var(self) -> Var:
+        """The variable of the lane axis."""
+        assert self.axis is not None
+        return self.stage.vars[self.axis]
+
     def write(self, rows: Sequence[Binding]) -> None:
         """Whole rows, given what every axis but the lane axis is bound to."""
         self.clear(rows)
@@ -100,14 +106,14 @@ class Rows:
         """`count` neighbouring vectors of every row, the j-th such group after `begin`."""
         with self.ev.scope(), self.ev.space.lanes() as lane:
             starts = [j * const(count * LANES) + begin + const(k * LANES) for k in range(count)]
-            places = [{**row, self.stage.vars[self.axis]: s + lane} for row in rows for s in starts]
+            places = [{**row, self.lane_var: s + lane} for row in rows for s in starts]
             load_blocks(self.ev, self.stage, places)
             for place, value in zip(places, self.values(places), strict=True):
                 self._put(place, value)
 
     def _partial(self, rows: Sequence[Binding], begin: int, end: int, lane: Var) -> None:
         rest, layout = end - begin, self.slot.layout
-        places = [{**row, self.stage.vars[self.axis]: lane + const(begin)} for row in rows]
+        places = [{**row, self.lane_var: lane + const(begin)} for row in rows]
         load_blocks(self.ev, self.stage, places)
         for place, value in zip(places, self.values(places), strict=True):
             if end == layout.width and self.axis == len(layout.shape) - 1 and begin + LANES <= layout.row_stride:
@@ -117,7 +123,7 @@ class Rows:
                 continue
             value = let(splat(value) if lanes_of(value) == 1 else value)
             for k in range(rest):
-                at = {**place, self.stage.vars[self.axis]: const(begin + k)}
+                at = {**place, self.lane_var: const(begin + k)}
                 self._put(at, part(value, k, 1))
 
     def _elements(self, rows: Sequence[Binding], first: Expr = 0, last: Expr = None) -> None:
@@ -125,7 +131,7 @@ class Rows:
         if self.axis is None:
             self._some(rows)
             return
-        var, count = self.stage.vars[self.axis], self.together
+        var, count = self.lane_var, self.together
         steps = -(-self.width // count)
         with self.ev.scope(), counted(self.ev, steps, first, last) as j:
             start = overlapped(self.ev, j, steps, count, self.width)

@@ -13,7 +13,7 @@ from tvm.tirx.script import builder as T
 from edgeq.errors import UnsupportedError
 from edgeq.kernels.vector import LANES, Memory, Reg, Stack, branch, f32, fence, i32, lanes_of, let, select, splat
 from edgeq.lower.glue import arithmetic
-from edgeq.lower.glue.expression import called, children, dtype_of, is_float, kind, loads, substitute
+from edgeq.lower.glue.expression import called, children, dtype_of, is_float, kind, loads, nodes, substitute
 from edgeq.lower.glue.memory import Slot
 from edgeq.lower.glue.space import Space, const
 from edgeq.lower.glue.stage import Stage
@@ -26,6 +26,14 @@ _COMPARE = {"EQ": tirx.EQ, "NE": tirx.NE, "LT": tirx.LT, "LE": tirx.LE, "GT": ti
 _LOGICAL = {"Min": "And", "Mul": "And", "Max": "Or", "Add": "Or"}
 _BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "LShift", "RShift")
 _FLOAT_MAX = 3.4028234663852886e38
+
+
+def check(e: Expr) -> None:
+    """Raise UnsupportedError when the expression calls what has no code here."""
+    for node in nodes(e):
+        name = called(node)
+        if name and name not in ("if_then_else", "likely", "fabs", *arithmetic.NAMES):
+            raise UnsupportedError(f"edgeq has no code for TVM's {name}")
 
 
 class Evaluator:
@@ -58,7 +66,8 @@ class Evaluator:
         if name == "Let":
             return self.value(substitute(e.body, {e.var: e.value}), binding)
         if called(e) == "if_then_else":
-            return self._conditional(*e.args, binding)
+            condition, yes, no = e.args
+            return self._conditional(condition, yes, no, binding)
         if name == "Select":
             return self._select(e.condition, e.true_value, e.false_value, binding)
         return self._operation(e, same_lanes([self.value(c, binding) for c in children(e)]))
