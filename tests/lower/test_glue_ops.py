@@ -44,7 +44,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "pad columns": (lambda x: F.pad(x, (3, 1, 1, 2)), (R(2, 5, 6, 20),)),
     "flip": (lambda x: (x.flip(1), x.flip(-1)), (R(2, 5, 20),)),
     "roll": (lambda x: (torch.roll(x, (-2, -1), (1, 2)), torch.roll(x, 3, -1)), (R(2, 5, 6, 20),)),
-    "index": (lambda x, i: x[i], (R(7, 5, 20), I(7, 4, 3))),
+    "index": (lambda x, i: (x[i], x[i - 7]), (R(7, 5, 20), I(7, 4, 3))),
     "index twice": (lambda x, i, j: x[i, j], (R(7, 5, 20), I(7, 4), I(5, 4))),
     "index_select": (lambda x, i: torch.index_select(x, 1, i), (R(7, 5, 20), I(5, 4))),
     "gather": (lambda x, i: torch.gather(x, 1, i), (R(7, 5, 20), I(5, 7, 3, 20))),

@@ -65,6 +65,12 @@ def test_what_cannot_be_compiled_names_op_and_module() -> None:
         program(cluster, {cluster.inputs[0]: operand(R(3, 20))})
 
 
+def test_math_without_code_is_refused_before_anything_is_compiled() -> None:
+    case = Case(lambda x: torch.acos(x), (R(3, 20),))
+    case.compile()
+    assert "no code for TVM's acos" in str(case.error)
+
+
 def test_rows_of_any_stride(tmp_path: Path) -> None:
     """Dense odd rows and rows further apart than they need."""
 
