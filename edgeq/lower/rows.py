@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from torch import fx
@@ -32,21 +32,31 @@ class PositionRows:
 def lower_qembedding(scope: Scope, node: fx.Node) -> None:
     """Rows of a packed matrix at the token ids."""
     a = attrs(node)
-    ids, rows = _ids(scope, a["ids"], node)
+    ids = _ids(scope, a["ids"], node)
     fmt = WeightFormat.parse(a["weight"])
     n, k = (int(d) for d in a["w"].meta["val"].shape)
     weight = Weight(scope.table.matrix(a["w"], fmt, False))
-    scope.env[node] = scope.row_call(embed.embed(n, k, fmt, 1.0), (ids, weight), node, k, rows)
+    kernel = embed.embed(n, k, fmt, 1.0)
+    if not isinstance(ids, View):
+        scope.env[node] = scope.row_call(kernel, (ids, weight), node, k, scope.rows)
+        return
+    out = scope.tensor("embed", k, ids.rows * ids.width)
+    dense = ids.ld == ids.width
+    for row in range(1 if dense else ids.rows):  # ids of a row lie side by side, rows may lie apart
+        count = ids.rows * ids.width if dense else ids.width
+        args = (scope.count(count), replace(ids, first=ids.first + row), weight, replace(out, first=row * ids.width))
+        scope.call(kernel, args, scope.by_rows(count), node)
+    scope.env[node] = out
 
 
-def _ids(scope: Scope, ids: fx.Node, node: fx.Node) -> tuple[Arg, int]:
-    """What is embedded, and how many: the tokens of a token entry, an integer tensor of a static one."""
+def _ids(scope: Scope, ids: fx.Node, node: fx.Node) -> Arg:
+    """What is embedded: the tokens of a token entry, an integer tensor of a static one."""
     value = scope.env[ids]
     if isinstance(value, Tokens):
-        return IDS, scope.rows
+        return IDS
     if not isinstance(value, View) or value.dtype != "i32":
         raise UnsupportedError(f"{module(node)}: embeds something other than input_ids")
-    return value, value.rows * value.width
+    return value
 
 
 def lower_embedding(scope: Scope, node: fx.Node) -> None:
