@@ -17,6 +17,9 @@ COMMANDS = (
     'edgeq run build/smollm2 --prompt "Explain photosynthesis to a child." --max-tokens 96',
     "edgeq inspect build/smollm2",
     "edgeq profile build/smollm2",
+    "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 -o build/minilm --overwrite",
+    'edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Shares fell today."',
+    "edgeq profile build/minilm --brief",
 )
 
 
