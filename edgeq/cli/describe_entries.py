@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from edgeq.cli.table import megabytes, table
@@ -79,7 +80,13 @@ def _region(entry: Entry, at: list[int], known: dict[str, dict[str, Any]]) -> st
     facts = [f"{megabytes(reads)} of weights"] * bool(reads) + [f"{adds / 1e6:.1f} M multiply-adds"] * bool(adds)
     modules = [f"    of {', '.join(layerless(first['modules']))}"] if first["modules"] else []
     lines = [f"region {at[0]}{times}: {', '.join([first['kind'], *facts])}", *modules]
-    return "\n".join([*lines, *(f"    by {_kernel(known[name])}" for name in first["kernels"])])
+    runs = [(name, len(list(same))) for name, same in groupby(first["kernels"])]
+    return "\n".join([*lines, *(f"    by {_kernel(known[name])}{_times(count)}" for name, count in runs)])
+
+
+def _times(count: int) -> str:
+    """A kernel takes many rows in several passes."""
+    return f", {count} passes over the rows" if count > 1 else ""
 
 
 def _kernel(kernel: dict[str, Any]) -> str:
