@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from edgeq.cli.table import megabytes, table
-from edgeq.measure.operations import layerless
+from edgeq.measure.names import layerless
 
 Entry = dict[str, Any]
 TYPES = {"f32": "float32", "i32": "int32"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from edgeq.measure.names import label
 
 if TYPE_CHECKING:
     from edgeq.runtime.loader import Profile
@@ -35,18 +36,6 @@ class Operation:
     def bytes_per_s(self) -> float:
         """Rate of reading weights; 0 where there are none."""
         return self.weight_bytes / self.us * 1e6 if self.us else 0.0
-
-
-def layerless(modules: Iterable[str]) -> list[str]:
-    """Module names with layer numbers replaced by `*`."""
-    return [re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in modules]
-
-
-def label(region: dict[str, Any]) -> str:
-    """Name of a region without its layer: `gemv model.layers.*.self_attn.q_proj (+2)`."""
-    modules = layerless(region["modules"])
-    more = f" (+{len(modules) - 1})" if len(modules) > 1 else ""
-    return f"{region['kind']} {modules[0]}{more}" if modules else region["kind"]
 
 
 def operations(regions: Sequence[dict[str, Any]], profiles: Sequence[Profile]) -> list[Operation]:

@@ -20,11 +20,11 @@ def test_help_names_every_command():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_helps_with_three_examples_that_name_it(name):
+def test_each_command_helps_with_examples_that_name_it(name):
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0
     examples = result.output.split("Examples:")[1].strip().splitlines()
-    assert len(examples) == 3
+    assert 3 <= len(examples) <= 10
     assert all("edgeq" in line for line in examples)
     assert any(f"edgeq {name}" in line for line in examples)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeq.measure.operations import label, operations
+from edgeq.measure.names import label
+from edgeq.measure.operations import operations
 from edgeq.runtime.loader import Profile
 
 
