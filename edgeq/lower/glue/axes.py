@@ -16,6 +16,7 @@ from edgeq.lower.glue.stage import Stage
 Expr = Any
 Var = Any
 ENOUGH = 4  # neighbours worth having
+TURNED = 4.0  # cost of 16 scattered elements that are turned in blocks
 GATHER, TREE = 16.0, 6.0  # cost of reading 16 scattered elements, of adding up 16 lanes, in vector operations
 
 
@@ -39,9 +40,14 @@ def reached(root: Stage, inlined: Mapping[Var, Stage]) -> list[Stage]:
 
 def summed_axis(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> Var | None:
     """The reduced axis to take 16 elements of at once, or None where neighbouring results are cheaper."""
+    return lanes_of_sum(root, inlined, slots)[1]
+
+
+def lanes_of_sum(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> tuple[float, Var | None]:
+    """Vector operations for one result, and the reduced axis that the lanes are, None for the result's last."""
     reduction = next((s for s in reached(root, inlined) if s.reduce), None)
     if reduction is None:
-        return None
+        return 0.0, None
     last = lane_axis(root, slots[root.buffer].layout)
     best, choice = _cost_by_element(root, reduction, inlined, slots, last), None
     for var, extent in reduction.reduce:
@@ -50,7 +56,7 @@ def summed_axis(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, S
         cost = steps * (reads + 1) * _rest(reduction, var) + TREE
         if cost < best:
             best, choice = cost, var
-    return choice
+    return best, choice
 
 
 def shared_axis(
@@ -69,6 +75,43 @@ def shared_axis(
     return choice
 
 
+def far_first(
+    root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot], outer: Sequence[int]
+) -> tuple[int, ...]:
+    """The outer axes by how far apart what neighbours along them read lies, so that units walk through memory."""
+    jumps = {axis: max(map(abs, _jumps(root, axis, inlined, slots)), default=0) for axis in outer}
+    return tuple(sorted(outer, key=lambda axis: -jumps[axis]))
+
+
+def _jumps(root: Stage, axis: int, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> Iterator[int]:
+    """How much further every read lies one step along an axis from the first element on."""
+    space = Space()
+    first = {v: const(0) for v in (*root.vars, *(v for v, _ in root.reduce))}
+    if root.shape[axis] == 1:
+        return
+    ends = [_places(root.value, {**first, root.vars[axis]: const(at)}, space, inlined, slots) for at in (0, 1)]
+    for a, b in zip(*ends, strict=True):
+        gap = space.simplify(b - a)
+        if kind(gap) == "IntImm":
+            yield int(gap.value)
+
+
+def _places(
+    e: Expr, binding: Mapping[Var, Expr], space: Space, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]
+) -> list[Expr]:
+    """Where every read lies; reduced axes of inlined stages are left at their start."""
+    found = []
+    for load in loads(e):
+        indices = [space.simplify(substitute(i, binding)) for i in load.indices]
+        stage = inlined.get(load.source)
+        if stage is None:
+            found.append(space.simplify(slots[load.source].layout.flat(indices)))
+        else:
+            inner = dict(zip(stage.vars, indices, strict=True)) | {v: const(0) for v, _ in stage.reduce}
+            found += _places(stage.value, inner, space, inlined, slots)
+    return found
+
+
 def turned_axis(
     root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot], lane: int, outer: Sequence[int]
 ) -> int | None:
@@ -83,6 +126,22 @@ def turned_axis(
     return None
 
 
+def cost(root: Stage, inlined: Mapping[Var, Stage], slots: Mapping[Var, Slot]) -> float:
+    """Vector operations to compute a stage, with a store for each vector of results."""
+    per_result, _ = lanes_of_sum(root, inlined, slots)
+    if per_result:
+        return root.size * (per_result + 1 / LANES)
+    axis = lane_axis(root, slots[root.buffer].layout)
+    if axis is None:
+        return float(root.size)
+    outer = [a for a in range(len(root.shape)) if a != axis]
+    reads = _reads(root, root.vars[axis], inlined, slots)
+    if turned_axis(root, inlined, slots, axis, outer) is not None:
+        reads = [min(r, TURNED) for r in reads]
+    vectors = root.size // root.shape[axis] * -(-root.shape[axis] // LANES)
+    return vectors * (sum(reads) + 1)
+
+
 def branches(stages: Iterable[Stage]) -> bool:
     """Whether any element depends on a condition."""
     return any(called(n) == "if_then_else" for s in stages for n in nodes(s.value))
@@ -95,10 +154,7 @@ def _cost_by_element(
     if last is None:
         return float("inf")
     width = root.shape[last]
-    if reduction is not root and reduction.shape != root.shape:
-        reads = GATHER
-    else:
-        reads = sum(_reads(reduction, reduction.vars[last], inlined, slots))
+    reads = sum(_reads(root, root.vars[last], inlined, slots))
     used = width / (-(-width // LANES))
     return (reads + 1) * (reduction.work / max(reduction.size, 1)) / used
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tvm.sym import Analyzer
 
 from edgeq.lower.glue.arithmetic import EXPENSIVE
-from edgeq.lower.glue.expression import called, children, kind, loads, nodes, substitute
+from edgeq.lower.glue.expression import called, children, kind, loads, substitute
 from edgeq.lower.glue.memory import padded
 from edgeq.lower.glue.stage import Function, Stage
 
@@ -103,18 +103,25 @@ def _keep(stage: Stage, times: float, once: bool) -> bool:
 
 
 def _cost(e: Expr) -> float:
-    """Rough cost of an element besides the loads themselves."""
+    """Rough cost of an element besides the loads themselves and index arithmetic, which simplifies away."""
     price = {"Call": 1.0, "Div": 2.0, "FloorDiv": 1.0, "FloorMod": 1.0, "Add": 0.3, "Sub": 0.3, "Mul": 0.3}
     total = 0.0
-    for node in nodes(e):
+    for node in _outside_indices(e):
         name = kind(node)
-        if name == "Call" and called(node) in EXPENSIVE:
+        if called(node) in EXPENSIVE:
             total += 8.0
-        elif name == "Call" and called(node) == "if_then_else":
+        elif called(node) == "if_then_else":
             total += 2.0
         else:
             total += price.get(name, 0.0)
     return total
+
+
+def _outside_indices(e: Expr) -> Iterator[Expr]:
+    yield e
+    if kind(e) != "TensorLoad" or any(map(loads, e.indices)):
+        for child in children(e):
+            yield from _outside_indices(child)
 
 
 def _sites(e: Expr, conditional: bool = False) -> list[tuple[Expr, bool]]:

@@ -49,6 +49,13 @@ class Layout:
         return total
 
 
+def layout_of(shape: tuple[int, ...], dtype: str, leaves: bool = False) -> Layout:
+    """Where a new value lies: rows padded to 16, except short rows that stay inside the cluster."""
+    width = shape[-1] if shape else 1
+    stride = padded(width) if leaves or width >= LANES else width
+    return Layout(shape, "f32" if dtype.startswith("float") else "i32", stride)
+
+
 @dataclass(frozen=True)
 class Slot:
     """A layout bound to a kernel parameter or to a stack array."""

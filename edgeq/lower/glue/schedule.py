@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from edgeq.kernels.vector import LANES, Memory, Stack, i32, let, loop, minimum, when
-from edgeq.lower.glue.axes import branches, cuts, lane_axis, reached, shared_axis, summed_axis, turned_axis
+from edgeq.lower.glue.axes import branches, cuts, far_first, lane_axis, reached, shared_axis, summed_axis, turned_axis
 from edgeq.lower.glue.group import Group
 from edgeq.lower.glue.memory import Layout, Slot, padded
 from edgeq.lower.glue.reduction import counted
@@ -76,8 +76,8 @@ def _product(plain: Schedule, slots: Mapping[Var, Slot], inlined: Mapping[Var, S
     """Sums: a few rows together where they read the same elements, and pieces of rows where rows are few."""
     root = plain.group.root
     shared = shared_axis(root, inlined, slots, plain.axes)
-    tiles = tuple(min(ROWS, root.shape[a]) if a == shared else 1 for a in plain.axes)
-    tiled = replace(plain, tiles=tiles)
+    axes = far_first(root, inlined, slots, plain.axes)
+    tiled = replace(plain, axes=axes, tiles=tuple(min(ROWS, root.shape[a]) if a == shared else 1 for a in axes))
     terms = max(s.work // max(s.size, 1) for s in (root, *inlined.values()))
     return _cut(tiled, inlined, max(1, UNIT_WORK // (LANES * terms)))
 
