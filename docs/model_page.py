@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 INTRODUCTION = """\
@@ -63,5 +64,7 @@ def shortened(text: str) -> str:
     """One line of at most SHOWN characters that a table cell can hold; no folder of this machine."""
     import re
 
-    flat = re.sub(r"/\S*/model\b", "MODEL", " ".join(text.split())).replace("|", "/")
+    flat = re.sub(r"/\S*/model\b", "MODEL", " ".join(text.replace(":\n", ":").replace("\n", ";").split())).replace(
+        "|", "/"
+    )
     return flat if len(flat) <= SHOWN else flat[: SHOWN - 3].rstrip() + "..."

@@ -64,7 +64,7 @@ def _measure(outcome: Outcome, bits: str, check: Any, folder: Path) -> None:
     session, comparison = check(folder / "model", artifact, bits, reached)
     outcome.lowers = True
     outcome.stage = "run"
-    outcome.entries = ", ".join(entry.name for entry in session.entries)
+    outcome.entries = outcome.entries or ", ".join(entry.name for entry in session.entries)
     found = comparison(session)
     if bits == "fp32":
         outcome.error = found.error

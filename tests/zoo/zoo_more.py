@@ -56,4 +56,24 @@ RECIPES: dict[str, Recipe] = {
         "YolosForObjectDetection", "YolosConfig", "YolosImageProcessor", (40, 56), "logits",
         **{**VISION, "image_size": (40, 56), "num_detection_tokens": 5, "num_labels": 7},
     ),
+    "eurobert": encoder("EuroBertModel", "EuroBertConfig"),
+    "squeezebert": encoder("SqueezeBertModel", "SqueezeBertConfig", embedding_size=48),
+    "dinov3": image("DINOv3ViTModel", "DINOv3ViTConfig", "ViTImageProcessor", **VISION),
+    "convnextv2": image(
+        "ConvNextV2ForImageClassification", "ConvNextV2Config", "ConvNextImageProcessor", (64, 64), "logits",
+        hidden_sizes=[16, 32], depths=[1, 2], num_stages=2,
+    ),
+    "mobilevit": image(
+        "MobileViTForImageClassification", "MobileViTConfig", "MobileViTImageProcessor", (64, 64), "logits",
+        image_size=64, hidden_sizes=[16, 24, 32], neck_hidden_sizes=[8, 8, 16, 16, 16, 16, 32], num_attention_heads=2,
+    ),
+    "regnet": image(
+        "RegNetForImageClassification", "RegNetConfig", "ConvNextImageProcessor", (64, 64), "logits", embedding_size=8,
+        hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], groups_width=4,
+    ),
+    "dpt": image(
+        "DPTForDepthEstimation", "DPTConfig", "DPTImageProcessor", SQUARE, "predicted_depth",
+        **{**VISION, "num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=16,
+    ),
 }  # fmt: skip
