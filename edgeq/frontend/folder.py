@@ -40,8 +40,25 @@ def open_folder(folder: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
     """Config, weights and assets of a folder; see `open_model` for what is raised."""
     config = read_config(folder)
     weights = NamedWeights(SafetensorsWeights(checkpoint_files(folder)))
-    bind(weights, build_skeleton(config), str(folder))
+    try:
+        bind(weights, build_skeleton(config), str(folder))
+    except ModelError:
+        _refuse_unsupported(config)
+        raise
     return config, weights, folder_assets(folder)
+
+
+def _refuse_unsupported(config: Any) -> None:
+    """Raise UnsupportedError when the model could not be compiled anyway.
+
+    Checkpoints of mixtures of experts hold tensors that transformers merges as it loads them: what is wrong with such
+    a model is not that tensors are missing.
+    """
+    from edgeq.frontend.classes import is_decoder_only
+    from edgeq.frontend.graph import raised_graph
+
+    if is_decoder_only(config):
+        raised_graph(config)
 
 
 def read_config(folder: Path) -> Any:
@@ -57,9 +74,16 @@ def read_config(folder: Path) -> Any:
     if raw["model_type"] not in CONFIG_MAPPING:
         raise UnsupportedError(f"{path}: no model type {raw['model_type']!r} in transformers; remote code is never run")
     try:
-        return AutoConfig.for_model(**raw)
+        return AutoConfig.for_model(**_numbers(raw))
     except Exception as error:
         raise ModelError(f"{path} is not a config of model type {raw['model_type']!r}: {error}") from error
+
+
+def _numbers(raw: Any) -> Any:
+    """`{"__float__": "Infinity"}`, as transformers writes what JSON has no word for, as the number."""
+    if isinstance(raw, dict):
+        return float(raw["__float__"]) if set(raw) == {"__float__"} else {k: _numbers(v) for k, v in raw.items()}
+    return [_numbers(item) for item in raw] if isinstance(raw, list) else raw
 
 
 def _refuse_remote_code(path: Path, raw: dict[str, Any]) -> None:

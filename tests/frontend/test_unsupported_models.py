@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import frontend_zoo as zoo
 import pytest
 import torch
@@ -9,6 +11,7 @@ import transformers
 
 from edgeq.errors import UnsupportedError
 from edgeq.frontend.graph import raised_graph
+from edgeq.frontend.source import open_model
 
 
 def message(cls: str, **options: object) -> str:
@@ -70,3 +73,12 @@ def test_two_sided_windows_are_recognised() -> None:
 
     assert classify(lambda b, h, q, k: torch.abs(q - k) <= 5) == (False, 5, 5)
     assert classify(lambda b, h, q, k: torch.ones_like(q - k, dtype=torch.bool)) == (False, -1, -1)
+
+
+def test_a_checkpoint_of_experts_is_refused_for_its_routing_not_for_its_names(tmp_path: Path) -> None:
+    """transformers stores experts one by one and merges them as it loads: no tensor has the model's names."""
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = transformers.MixtralConfig(**sizes, num_key_value_heads=2, num_local_experts=2, vocab_size=50)
+    transformers.MixtralForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedError, match=r"aten.topk: model.layers.0.mlp.gate"):
+        open_model(str(tmp_path))
