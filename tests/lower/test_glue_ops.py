@@ -151,6 +151,15 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
         (R(2, 14, 14, 20),),
     ),
     "matmul of windows": (lambda x, h: x.reshape(3, 7, 5, 64) @ h, (R(3, 35, 64), R(7, 64, 14))),
+    "products of heads": (
+        lambda x, w: (x.reshape(9, 4, 32).transpose(0, 1) @ w).transpose(0, 1).reshape(9, 64), (R(9, 128), R(4, 32, 16))
+    ),
+    "products of odd heads": (
+        lambda x, w: (x.reshape(9, 4, 30).transpose(0, 1) @ w).transpose(0, 1).reshape(9, 28), (R(9, 120), R(4, 30, 7))
+    ),
+    "pool of pixels": (
+        lambda x: F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1), (R(1, 9, 9, 36),)
+    ),
     "vector times matrix": (lambda x, h: torch.matmul(x, h), (R(5), R(3, 5, 14))),
     "nearest to any size": (lambda x: F.interpolate(x, size=(13, 11)), (R(1, 3, 5, 7),)),
     "channels last depthwise": (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from glue_programs import Case, Suite, operand, trace, whole
 
 from edgeq.errors import UnsupportedError
@@ -55,6 +56,22 @@ def test_the_name_says_how_inputs_lie() -> None:
 def test_elementwise_neighbours_are_fused() -> None:
     made = compiled(Case(lambda x, y: torch.relu(x.transpose(1, 2) * 2 + y), (R(2, 5, 20), R(2, 20, 5))))
     assert len(made.steps) == 1
+
+
+def test_permutations_around_a_sum_are_part_of_it() -> None:
+    def pool(x: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
+
+    assert len(compiled(Case(pool, (R(1, 9, 9, 32),))).steps) == 1
+
+    def heads(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return (x.reshape(9, 4, 32).transpose(0, 1) @ w).transpose(0, 1).reshape(9, 4 * 16)
+
+    assert len(compiled(Case(heads, (R(9, 128), R(4, 32, 16)))).steps) == 1
+
+
+def test_a_transpose_that_a_product_would_gather_stays_apart() -> None:
+    assert len(compiled(Case(lambda x, y: x @ y.transpose(1, 2), (R(2, 64, 48), R(2, 64, 48)))).steps) == 2
 
 
 def test_what_cannot_be_compiled_names_op_and_module() -> None:
