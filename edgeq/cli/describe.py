@@ -41,7 +41,7 @@ def summary_text(facts: dict[str, Any]) -> str:
         "task": facts["task"],
         "entries": ", ".join(facts["entries"]),
         "target": f"{facts['target']} ({', '.join(facts['variants'])})",
-        "bits": f"{facts['bits']}: {Bits.parse(facts['bits']).describe()}",
+        "bits": f"{facts['bits']}: {Bits.parse(facts['bits']).describe(bool(facts['context']))}",
         "stored": f"{facts['bits_per_weight']:.2f} bits a weight, scales and padding included",
         "context": context,
         "files": f"{megabytes(facts['bytes'])}: {files}",

@@ -90,12 +90,13 @@ class Bits:
         """Activations of the output head: those of the layers, or `a16` where the head is float."""
         return "a16" if self.head.is_float else self.act
 
-    def describe(self) -> str:
-        """Everything that the text stands for, defaults included, in one line."""
+    def describe(self, cached: bool = True) -> str:
+        """Everything that the text stands for, defaults included, in one line; `cached`: there is a KV cache."""
         act = {"a8": "int8 per token", "a16": "float"}[self.act]
         kv = {"i8": "int8 per token and head", "f16": "fp16", "f32": "fp32"}[self.kv]
         weight, head = _words(self.weight), _words(self.head)
-        return f"weights {weight}; activations {act}; KV cache {kv}; embedding and head {head}"
+        cache = f"; KV cache {kv}" if cached else ""
+        return f"weights {weight}; activations {act}{cache}; embedding and head {head}"
 
 
 def _words(fmt: WeightFormat) -> str:
