@@ -28,7 +28,7 @@ def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _describe_region(region: Region, static: bool) -> dict[str, Any]:
     """Kind (family of its main kernel), Hugging Face modules, kernels, weight bytes, multiply-adds: a row of a token
-    entry, a run of a static one (what glue multiplies is not counted)."""
+    entry, a run of a static one."""
     return {
         "kind": region.kind,
         "modules": region.modules,

@@ -70,6 +70,11 @@ def test_permutations_around_a_sum_are_part_of_it() -> None:
     assert len(compiled(Case(heads, (R(9, 128), R(4, 32, 16)))).steps) == 1
 
 
+def test_kernels_count_their_multiply_adds() -> None:
+    made = compiled(Case(lambda x, y: torch.relu(x @ y), (R(3, 17, 37), R(3, 37, 50))))
+    assert [s.kernel.ops for s in made.steps] == [3 * 17 * 37 * 50]
+
+
 def test_a_transpose_that_a_product_would_gather_stays_apart() -> None:
     assert len(compiled(Case(lambda x, y: x @ y.transpose(1, 2), (R(2, 64, 48), R(2, 64, 48)))).steps) == 2
 

@@ -14,6 +14,7 @@ from tvm import tirx
 from edgeq.kernels.kernel import Kernel, Param
 from edgeq.kernels.vector import Memory, function
 from edgeq.lower.glue.expression import kind, rebuild
+from edgeq.lower.glue.group import Group
 from edgeq.lower.glue.schedule import Schedule, emit
 from edgeq.lower.glue.stage import Stage
 from edgeq.targets.isa import Isa
@@ -42,7 +43,13 @@ def kernel(name: str, schedule: Schedule, reads: list[Var]) -> Kernel:
 
     params = (*(Param(p, "in") for p in list(pointers)[:-1]), Param("o", "out"))
     options = {"ops": name, "shape": group.root.shape, "units": schedule.units}
-    return Kernel(symbol, params, build, "glue", family="glue", options=options)
+    return Kernel(symbol, params, build, "rows of the result", 0, products(group), "glue", options)
+
+
+def products(group: Group) -> int:
+    """Multiply-adds of one call over all units."""
+    stages = (*group.inlined, *group.local, group.root)
+    return sum(s.work for s in stages if s.combine == "add" and kind(s.value) == "Mul")
 
 
 def describe(schedule: Schedule, buffers: list[Var]) -> str:
