@@ -62,9 +62,6 @@ def refusals(outcomes: list[tuple[str, Any]]) -> list[str]:
 
 def shortened(text: str) -> str:
     """One line of at most SHOWN characters that a table cell can hold; no folder of this machine."""
-    import re
-
-    flat = re.sub(r"/\S*/model\b", "MODEL", " ".join(text.replace(":\n", ":").replace("\n", ";").split())).replace(
-        "|", "/"
-    )
+    joined = " ".join(text.replace(":\n", ":").replace("\n", ";").split())
+    flat = re.sub(r"/\S*/model\b", "MODEL", joined).replace("|", "/")
     return flat if len(flat) <= SHOWN else flat[: SHOWN - 3].rstrip() + "..."

@@ -14,12 +14,13 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "tests" / folder) for folder in ("frontend", "zoo")]
-LIMIT_S = 300
+LIMIT_S, PATIENCE_S = 300, 0.2
 PAGE = HERE / "models.md"
 
 
@@ -35,6 +36,7 @@ class Outcome:
     error: float | None = None
     cosine: float | None = None
     refused: str = ""
+    done: bool = False
 
 
 def attempt(case: Any, answer: Any) -> None:
@@ -51,6 +53,7 @@ def attempt(case: Any, answer: Any) -> None:
                 answer.send(outcome)
         except Exception as error:  # whatever happens to a model belongs into its line
             outcome.refused = f"{type(error).__name__}: {error}"
+    outcome.done = True
     answer.send(outcome)
 
 
@@ -79,18 +82,27 @@ def tried(case: Any) -> Outcome:
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=attempt, args=(case, there))
     child.start()
-    there.close()
     outcome, end = Outcome(), time.monotonic() + LIMIT_S
-    try:
-        while here.poll(max(0.0, end - time.monotonic())):
+    while not outcome.done and time.monotonic() < end:
+        if here.poll(PATIENCE_S):
             outcome = here.recv()
-    except EOFError:
-        child.join()
-        if child.exitcode:
+        elif not child.is_alive() and not here.poll():
             outcome.refused = f"the process ended with {child.exitcode} at: {outcome.stage or 'start'}"
-        return outcome
-    child.kill()
-    outcome.refused = f"not done after {LIMIT_S} s"
+            return outcome
+    if not outcome.done:
+        outcome.refused = f"not done after {LIMIT_S} s"
+        child.kill()
+    child.join()
+    return outcome
+
+
+def timed(case: Any) -> Outcome:
+    """`tried`, with a line on the terminal."""
+    from model_page import line
+
+    start = time.monotonic()
+    outcome = tried(case)
+    print(f"{time.monotonic() - start:5.1f} s {line(case.name, outcome)}", flush=True)
     return outcome
 
 
@@ -100,19 +112,18 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="models whose name has TEXT; prints"
     )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models at a time")
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from model_cases import cases
-    from model_page import line, page
+    from model_page import page
 
+    chosen = [(g, case) for g, case in cases() if not args.only or any(text in case.name for text in args.only)]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        outcomes = list(pool.map(timed, (case for _, case in chosen)))
     found: dict[str, list[tuple[str, Outcome]]] = {}
-    for group, case in cases():
-        if args.only and not any(text in case.name for text in args.only):
-            continue
-        start = time.monotonic()
-        outcome = tried(case)
+    for (group, case), outcome in zip(chosen, outcomes, strict=True):
         found.setdefault(group, []).append((case.name, outcome))
-        print(f"{time.monotonic() - start:5.1f} s {line(case.name, outcome)}", flush=True)
     if not args.only:
         PAGE.write_text(page(found), encoding="utf-8")
 
