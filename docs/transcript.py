@@ -18,7 +18,7 @@ COMMANDS = (
     "edgeq inspect build/smollm2",
     "edgeq profile build/smollm2",
     "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 -o build/minilm --overwrite",
-    'edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Shares fell today."',
+    'edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Prices fell."',
     "edgeq profile build/minilm --brief",
 )
 

@@ -130,7 +130,8 @@ def _tile_sizes(largest: int) -> list[int]:
 
 def _buffers(shape: Shape, memories: tuple[Memory, ...]) -> Buffers:
     """The pointers, with or without biases."""
-    return Buffers(*memories) if shape.bias else Buffers(*memories[:5], None, *memories[5:])
+    qkv, kc, vc, ks, vs, *bias, scratch, o = memories
+    return Buffers(qkv, kc, vc, ks, vs, bias[0] if shape.bias else None, scratch, o)
 
 
 def _kernel(family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]) -> Kernel:

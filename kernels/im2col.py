@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class _Window:
                            lambda: self._border(x, o, line, left, to))  # fmt: skip
 
             if self.padding[0]:
-                branch((y >= 0) & (y < self.H), present, lambda to=to: _fill(o, to, run))
+                branch((y >= 0) & (y < self.H), present, partial(_fill, o, to, run))
             else:
                 present()
         _fill(o, at + self.used, self.width - self.used)

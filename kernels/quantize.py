@@ -65,7 +65,7 @@ class Spec:
             return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}")
         parts = ("weight", "bias") if self.norm == "layer" else ("weight",)
         left_out = [f"no_{part}" for part in parts if not getattr(self, part)]
-        norm = (self.norm, float(self.eps), float(self.offset), *left_out)
+        norm: tuple[str | float, ...] = (self.norm, float(self.eps), float(self.offset), *left_out)
         return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}", *norm)
 
 

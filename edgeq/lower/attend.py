@@ -24,15 +24,15 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     q, k, v = (_rows(scope, a[x]) for x in "qkv")
     strides = [padded(width(a[n])) if isinstance(x, Weight) else x.ld for n, x in zip("qkv", (q, k, v), strict=True)]
     (batch, rows), keys = shape(a["q"])[:2], shape(a["k"])[1]
-    dims = width(a["q"]) // a["heads"], width(a["v"]) // a["kv_heads"]
+    dim, value_dim = width(a["q"]) // a["heads"], width(a["v"]) // a["kv_heads"]
     kind, extra = _bias(scope, node)
-    shapes = (batch, rows, keys, a["heads"], a["kv_heads"], *dims, *strides)
     kernel = attend_kernels.attend(
-        *shapes, float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind
-    )
+        batch, rows, keys, a["heads"], a["kv_heads"], dim, value_dim, strides[0], strides[1], strides[2],
+        float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind,
+    )  # fmt: skip
     pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
     scratch = scope.buffer("scores", attend_kernels.scratch_bytes(kernel), 1, private=True)
-    out = scope.tensor("attend", a["heads"] * dims[1], batch * rows)
+    out = scope.tensor("attend", a["heads"] * value_dim, batch * rows)
     split = Split("units", attend_kernels.units(kernel))
     scope.call(kernel, (q, k, v, pad, *extra, scratch, out), split, node)
     scope.env[node] = out
@@ -51,7 +51,8 @@ def _bias(scope: Scope, node: fx.Node) -> tuple[str, tuple[Arg, Arg, Arg]]:
     a = attrs(node)
     if a["row_bias"] is not None:
         sizes = [width(a[x]) for x in ("row_bias", "column_bias")]
-        return f"grid:{sizes[0]},{sizes[1]}", (NULL, *(_padded_rows(scope, a[x]) for x in ("row_bias", "column_bias")))
+        row, column = (_padded_rows(scope, a[x]) for x in ("row_bias", "column_bias"))
+        return f"grid:{sizes[0]},{sizes[1]}", (NULL, row, column)
     if a["bias"] is None:
         return "", (NULL, NULL, NULL)
     batch, heads, rows, keys = (1,) * (4 - len(shape(a["bias"]))) + shape(a["bias"])
