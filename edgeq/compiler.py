@@ -11,7 +11,7 @@ from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.calibrate.sample import OWN, sample_texts, sample_tokens
+from edgeq.calibrate.sample import NONE, OWN, sample_texts, sample_tokens
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
@@ -53,6 +53,7 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
     source = open_model(options.model, options.revision)
     progress("export the graphs", 0, 0)
     entries = load_entries(source, options.shapes, progress=progress)
+    refuse_idle(options, entries)
     decodes = any(entry.kind == "token" for entry in entries)
     context = resolved_context(options.context, source.config) if decodes else 0
     chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
@@ -84,6 +85,23 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
     manifests.write(manifest, folder)
+
+
+def refuse_idle(options: Options, entries: list[EntryGraph]) -> None:
+    """Raise UsageError for options that mean nothing to this model: they would be ignored."""
+    names = {port.name for entry in entries for port in entry.inputs}
+    decodes = any(entry.kind == "token" for entry in entries)
+    default, shapes = Shapes(), options.shapes
+    idle = {
+        "--lengths": shapes.lengths != default.lengths and "input_ids" not in names,
+        "--batch": shapes.batch != default.batch and decodes,
+        "--image-size": shapes.image_size is not None and "pixel_values" not in names,
+        "--points": shapes.points != default.points and "input_points" not in names,
+        "--calib": options.calibration not in ("", NONE) and not (decodes or "input_ids" in names),
+    }
+    if given := [name for name, is_idle in idle.items() if is_idle]:
+        listed = ", ".join(entry.name for entry in entries)
+        raise UsageError(f"{', '.join(given)} means nothing to {options.model} (entries: {listed}): leave it out")
 
 
 def _samples(source: Source, entries: list[EntryGraph], calibration: str) -> Context:

@@ -10,9 +10,18 @@ def main() -> None:
     """Run `edgeq`; Ctrl-C exits with 130 and SIGTERM with 143, both after cleaning up, neither with a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        import click
+
         from edgeq.cli.app import app
 
-        app(prog_name="edgeq")
+        try:
+            sys.exit(app(prog_name="edgeq", standalone_mode=False) or 0)
+        except click.Abort:
+            sys.exit(130)
+        except click.ClickException as error:
+            where = f" (see {error.ctx.command_path} --help)" if getattr(error, "ctx", None) else ""
+            click.echo(f"edgeq: error: {error.format_message()}{where}", err=True)
+            sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

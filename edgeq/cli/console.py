@@ -29,9 +29,18 @@ def set_level(value: int) -> None:
 def configure_logging() -> None:
     """Send edgeq's log records to stderr; those of libraries only when they are errors, unless --debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_Line())
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if level() == DEBUG else logging.ERROR, force=True)
     logging.getLogger("edgeq").setLevel(_LOG_LEVELS[level()])
+
+
+class _Line(logging.Formatter):
+    """`edgeq: warning: ...`; of libraries their own name, and of edgeq's modules too with --debug."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        own = record.name.partition(".")[0] == "edgeq" and level() < DEBUG
+        return f"{f'edgeq: {record.levelname.lower()}' if own else record.name}: {record.getMessage()}"
 
 
 def animated() -> bool:

@@ -58,10 +58,13 @@ def measure(
 ) -> dict[str, Any]:
     """`perplexity`, `error`, `tokens`, `windows`, `window`, `seconds`; `how` is (threads, variant)."""
     import edgeq
+    from edgeq.errors import UsageError
     from edgeq.evaluate.perplexity import perplexity, second_half
     from edgeq.evaluate.text import text_tokens
 
     model = edgeq.load(path, threads=how[0], variant=how[1])
+    if model.kind != "chat":
+        raise UsageError(f"{path}: perplexity is of language models; this artifact is for {model.kind}: try edgeq run")
     tokens, bos = text_tokens(model.tokenizer.encode, text)
     start = time.monotonic()
     score = perplexity(second_half(model.session), tokens, bos, window, windows, progress)

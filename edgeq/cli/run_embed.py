@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from edgeq.runtime.artifact import Artifact
 
 SHOWN = 60  # characters of a text beside its row
+MOST_SHOWN = 64  # rows of the matrix
 
 
 def run(model: Artifact, options: dict[str, Any]) -> None:
     """Print embeddings or the similarity matrix; write them where -o says."""
     is_text = model.kind == "embedding"
     items = texts(model, options) if is_text else list(options["images"])
+    if len(items) > MOST_SHOWN and not (options["output"] or options["as_json"]):
+        raise UsageError(f"{len(items)} similarities a row would fill the terminal: write the vectors with -o FILE.npy")
     task = model.model
     vectors, seconds = timed(lambda: task.embed(items))
     if task.pooling.startswith("mean"):

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 def texts(model: Artifact, options: dict[str, Any]) -> list[str]:
-    """The texts of --text, else the lines of stdin that hold something; raises UsageError for none."""
+    """The texts of --text, else the lines of stdin (an empty one is an empty text); raises UsageError for none."""
     found = list(options["texts"])
     if not found and not sys.stdin.isatty():
-        found = [line for line in sys.stdin.read().splitlines() if line.strip()]
+        found = sys.stdin.read().splitlines()
     if not found:
         raise UsageError(f"nothing to run on: this is {takes(model)}")
     return found

@@ -208,7 +208,7 @@ class Session:
         index = self._entry_index(name)
         entry = self.entries[index]
         if entry.kind != "static":
-            raise UsageError(f"{name} is a token entry: use feed")
+            raise UsageError(f"{name} takes tokens, not arrays: use Session.feed, or edgeq run ARTIFACT --prompt")
         self._check(0)
         check_inputs(name, entry.inputs, inputs)
         check_missing(entry, self.entries, inputs, self._written)

@@ -46,6 +46,7 @@ def section(task: dict[str, Any], name: str) -> dict[str, Any]:
     found: dict[str, Any] = task[name]
     if "refused" in found:
         raise UsageError(
-            f"{name} cannot be prepared for this model: {found['refused']}; its entries still run with arrays"
+            f"{name} cannot be prepared for this model: {found['refused']}. Put the file into the model's folder and "
+            "compile again, or give arrays: edgeq run ARTIFACT --entry NAME --input TENSOR=FILE.npy -o out.npz"
         )
     return found

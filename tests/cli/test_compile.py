@@ -68,3 +68,10 @@ def test_ctrl_c_leaves_nothing(tiny_model, tmp_path, monkeypatch):
     assert result.exit_code == 130
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_mean_nothing_to_a_model_are_refused(tmp_path, tiny_model):
+    done = edgeq("compile", tiny_model, "--lengths", "32", "--points", "2", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "--lengths, --points means nothing" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -170,10 +170,11 @@ def test_one_text_is_a_vector_and_several_are_cosines(make, tmp_path):
     one = edgeq(folder, "--text", "a a b")
     assert one.stdout == "[2.000000, 1.000000, 1.000000]\n"
     assert "1 text, 3 dimensions: " in one.stderr
-    two = edgeq(folder, text="a\n\nb\n")
+    two = edgeq(folder, text="a\nb\n")
     assert two.stdout.split() == ["1", "2", "1", "1.0000", "0.5000", "a", "2", "0.5000", "1.0000", "b"]
     report = json.loads(edgeq(folder, "--text", "a", "--text", "b", "--json").stdout)
     assert report["inputs"] == ["a", "b"]
+    assert json.loads(edgeq(folder, "--json", text="a\n\nb\n").stdout)["inputs"] == ["a", "", "b"]
     assert report["embeddings"] == [[1, 0, 1], [0, 1, 1]]
     assert np.allclose(report["similarity"], [[1, 0.5], [0.5, 1]])
     assert edgeq(folder, "--text", "a", "-o", tmp_path / "e.npy").stdout == ""
