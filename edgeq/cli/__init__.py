@@ -19,7 +19,8 @@ def main() -> None:
         except click.Abort:
             sys.exit(130)
         except click.ClickException as error:
-            where = f" (see {error.ctx.command_path} --help)" if getattr(error, "ctx", None) else ""
+            context = getattr(error, "ctx", None)
+            where = f" (see {context.command_path} --help)" if context else ""
             click.echo(f"edgeq: error: {error.format_message()}{where}", err=True)
             sys.exit(error.exit_code)
     except KeyboardInterrupt:
