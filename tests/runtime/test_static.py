@@ -189,7 +189,7 @@ def test_a_decoder_waits_for_its_encoder(encoder_decoder: Toy):
         session.feed([4])
         expected = encoder_decoder.embedding[:, :D] @ first
         np.testing.assert_array_equal(session.last_logits(), expected + 5)
-        with pytest.raises(UsageError, match="decode takes tokens, not arrays: use Session.feed"):
+        with pytest.raises(UsageError, match="decode takes tokens, not arrays"):
             session.run("decode")
         session.run("encode", **inputs(9))
         assert session.position == 2
