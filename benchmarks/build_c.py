@@ -9,9 +9,10 @@ from pathlib import Path
 FLAGS = ("-O3", "-mcpu=native", "-std=c11", "-Wall", "-Wextra", "-Werror")
 
 
-def build(source: Path, program: Path, *extra: str) -> Path:
-    """Compile `source` to `program` unless that is newer; `extra` are more compiler arguments."""
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+def build(source: Path, program: Path, *extra: str, header: Path | None = None) -> Path:
+    """Compile `source` to `program` unless that is newer than it and its header; `extra` are compiler arguments."""
+    newest = max(path.stat().st_mtime for path in (source, header or source))
+    if program.exists() and program.stat().st_mtime > newest:
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, str(source), "-o", str(program), *extra]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from build_c import build
 
+from edgeq.lower.objects import cache_folder
 from peers.runner import SHORT_PROMPT, NotInstalledError, Request, Round, main
 
 SOURCE = Path(__file__).parent.parent / "edgeq_bench.c"
@@ -34,12 +35,12 @@ def prepare(request: Request) -> None:
         raise SystemExit(f"{shlex.join(command)}\n{done.stderr[-2000:]}")
 
 
-def host(request: Request) -> Path:
-    """The benchmark's C program, built beside the prepared models."""
+def host() -> Path:
+    """The benchmark's C program, built in edgeq's cache folder."""
     if not SOURCE.exists() or not (HEADERS / "edgeq.h").exists():
         raise NotInstalledError("edgeq_bench.c or edgeq/runtime/edgeq.h")
-    program = request.prepared.parent.parent.parent / "bin" / "edgeq_bench"
-    return build(SOURCE, program, f"-I{HEADERS}", "-ldl")
+    program = cache_folder() / "bench" / "edgeq_bench"
+    return build(SOURCE, program, f"-I{HEADERS}", "-ldl", header=HEADERS / "edgeq.h")
 
 
 def run_round(request: Request, started_at: float) -> Round:
@@ -47,7 +48,7 @@ def run_round(request: Request, started_at: float) -> Round:
     del started_at
     prompt = 0 if request.decode_only else request.prompt
     options = [str(request.threads), str(prompt), str(request.decode), str(SHORT_PROMPT)]
-    command = [str(host(request)), str(request.prepared), *options, repr(time.monotonic())]
+    command = [str(host()), str(request.prepared), *options, repr(time.monotonic())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{shlex.join(command)}\n{done.stderr[-2000:]}")
