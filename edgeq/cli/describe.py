@@ -93,8 +93,8 @@ def _words(needs: str | list[str]) -> str:
 
 
 def memory_text(manifest: Manifest) -> str:
-    """Bytes by use; counts that are not bytes are left to the summary."""
-    uses = {name: size for name, size in manifest["memory"].items() if name not in ("context", "chunk")}
+    """Bytes by use, where there are any; counts that are not bytes are left to the summary."""
+    uses = {name: size for name, size in manifest["memory"].items() if size and name not in ("context", "chunk")}
     return table(("memory", "bytes", ""), [(name, size, megabytes(size)) for name, size in uses.items()])
 
 
