@@ -52,7 +52,8 @@ class Smooth(Pass):
             raise UsageError("the pass smooth runs the graph on sample tokens: put it before add-cache")
         if is_static(gm):
             _part_norms(gm)
-        reasons = {node: _why_not(node) for node in calls(gm, *NORMS, "edgeq.gated")}
+        found = (node for node in calls(gm, *NORMS, "edgeq.gated") if _feeds_linears(node))
+        reasons = {node: _why_not(node) for node in found}
         sites = [node for node, reason in reasons.items() if reason is None]
         known = all(_key(node) in context.scales for node in sites)
         largest = {} if known else channel_absmax(gm, context.weights, _samples(gm, context))
@@ -107,6 +108,10 @@ def _part_norms(gm: fx.GraphModule) -> None:
         copy.meta = dict(node.meta)
         for linear in linears:
             linear.replace_input_with(node, copy)
+
+
+def _feeds_linears(node: fx.Node) -> bool:
+    return any(op(user) == "aten.linear" for user in node.users)
 
 
 def _why_not(node: fx.Node) -> str | None:

@@ -65,6 +65,7 @@ def test_a_norm_that_is_a_residual_is_split_and_results_stay():
     verify(gm, types=True)
     assert len(calls(gm, "aten.layer_norm")) == 2
     assert [site.module for site in report.changed] == ["norm"]
+    assert report.declined == ()
     torch.testing.assert_close(run(gm, weights, ids), before, rtol=1e-6, atol=1e-6)
 
 
