@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from edgeq.frontend.entries import EntryGraph, Port
 from edgeq.ir.graph import inputs, output
 from edgeq.ir.text import parse
 from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.lowering import lower_entries
 from edgeq.passes.pipeline import parse_pipeline
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.quantizer import dequantize, quantize
 from edgeq.targets import find
 
 BLOCK = """
@@ -44,6 +48,16 @@ def entry(text, name="image", bits="w8a8"):
 
 def plan_of(*entries):
     return lower_entries(list(entries), Names(), 0, 1)[0]
+
+
+def test_ranges_of_4_bits_are_searched_in_encoders():
+    _, table = lower_entries([entry(BLOCK.format(b=1, s=24), bits="w4a8")], Names(), 0, 1)
+    w = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).numpy()
+    fmt = WeightFormat.parse("w4g32")
+    assert table.ranges == "mse"
+    read = [dequantize(*quantize(w, fmt, method), fmt) for method in ("minmax", table.ranges)]
+    plain, searched = (((x - w) ** 2).sum() for x in read)
+    assert searched < plain
 
 
 def families(plan):
