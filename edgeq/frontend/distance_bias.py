@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from edgeq.frontend.fold_constants import hold
 from edgeq.frontend.match import match, rank
 from edgeq.frontend.rewrite import call
-from edgeq.frontend.token_major import constant
 from edgeq.ir.graph import arguments, is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
@@ -30,7 +30,7 @@ def bias_by_distance(node: fx.Node) -> bool:
     by_distance = _by_distance(found["buckets"])
     if by_distance is None:
         return False
-    numbers = constant(node, by_distance, "buckets")
+    numbers = hold(node, by_distance, "buckets")
     rows = call(node, aten.embedding.default, found["table"], numbers)
     given = arguments(node)
     node.args = (*node.args[:4], None, given["sinks"], None, None, call(node, aten.t.default, rows))

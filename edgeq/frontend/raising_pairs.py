@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
+from edgeq.frontend.fold_constants import hold
 from edgeq.frontend.heads import Heads
 from edgeq.frontend.match import base
 from edgeq.frontend.rewrite import call
-from edgeq.frontend.token_major import constant, read_constant
+from edgeq.frontend.token_major import read_constant
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
 
@@ -34,7 +35,7 @@ def _even_first(rotated: int) -> Tensor:
 def _ordered(like: fx.Node, flat: fx.Node, heads: Heads, first: Tensor) -> fx.Node:
     head = torch.cat([first, torch.arange(len(first), heads.width)])
     order = (torch.arange(heads.heads)[:, None] * heads.width + head).flatten()
-    return call(like, aten.index_select.default, flat, 2, constant(like, order, "order"))
+    return call(like, aten.index_select.default, flat, 2, hold(like, order, "order"))
 
 
 def drop_shared_order(node: fx.Node) -> bool:

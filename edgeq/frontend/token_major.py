@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeq.frontend.export import attribute, set_tensor
+from edgeq.frontend.export import attribute
+from edgeq.frontend.fold_constants import hold
 from edgeq.frontend.heads import as_flat, from_flat, heads_of
 from edgeq.frontend.match import base, rank, shape
-from edgeq.frontend.rewrite import call, fake_mode, replace, sweep
+from edgeq.frontend.rewrite import call, replace, sweep
 from edgeq.ir.graph import is_weight
 
 aten, eq = torch.ops.aten, torch.ops.edgeq
@@ -93,7 +94,7 @@ def _resolve(x: fx.Node) -> fx.Node | None:
     if torch.equal(features, torch.arange(len(features)) + features[0]):
         first = int(features[0])
         return call(x, aten.slice.Tensor, root, 2, first, first + len(features))
-    return call(x, aten.index_select.default, root, 2, constant(x, features, "order"))
+    return call(x, aten.index_select.default, root, 2, hold(x, features, "order"))
 
 
 def _features(root: fx.Node, chain: list[fx.Node]) -> Tensor | None:
@@ -128,20 +129,6 @@ def read_constant(node: fx.Node) -> Tensor:
     return attribute(node.graph.owning_module, str(node.target))
 
 
-def constant(like: fx.Node, tensor: Tensor, kind: str) -> fx.Node:
-    """A get_attr node before `like` that holds `tensor`; equal ones of a kind share one buffer `<kind>_<number>`."""
-    gm = like.graph.owning_module
-    names = [name for name in gm._buffers if name.startswith(f"{kind}_")]
-    name = next((n for n in names if torch.equal(gm._buffers[n], tensor)), None)
-    if name is None:
-        name = f"{kind}_{len(names)}"
-        set_tensor(gm, name, tensor)
-    with like.graph.inserting_before(like):
-        node = like.graph.get_attr(name)
-    node.meta.update(val=fake_mode(like.graph).from_tensor(tensor, static_shapes=True), hf="")
-    return node
-
-
 def _linear_rows(linear: fx.Node, x: fx.Node, features: Tensor) -> fx.Node:
     """linear over the rows `features` of its weight and bias."""
     operands = [a for a in linear.args[1:] if a is not None]
@@ -150,7 +137,7 @@ def _linear_rows(linear: fx.Node, x: fx.Node, features: Tensor) -> fx.Node:
         first = int(features[0])
         parts = [call(x, aten.slice.Tensor, w, 0, first, first + len(features)) for w in operands]
     else:
-        index = constant(x, features, "rows")
+        index = hold(x, features, "rows")
         parts = [call(x, aten.index_select.default, w, 0, index) for w in operands]
     new = call(x, aten.linear.default, linear.args[0], *parts)
     new.meta["hf"] = linear.meta["hf"]
