@@ -8,6 +8,7 @@ Pad lanes of the last vector are neither counted nor changed; slices that are no
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,25 +59,14 @@ def norm(
     if size * heads != width or not size:
         raise UnsupportedError(f"norm: {width} channels do not divide into {heads} slices")
 
-    def slice_(load: Load, w: Memory, b: Memory, store: Callable[[Expr, Expr], None]) -> None:
-        shift, factor = _statistics(load, size, kind, eps)
-        with loop(0, padded(size) // LANES) as i:
-            at = let(i * LANES)
-            y = load(at) if shift is None else load(at) - splat(shift)
-            y = fence(y * splat(factor))
-            gain = (w.vector(at) + splat(float(offset))) if weight and offset else w.vector(at)
-            if weight and has_bias:
-                y = fma(y, gain, b.vector(at))
-            elif weight or has_bias:
-                y = y * gain if weight else y + b.vector(at)
-            store(at, within(at, y, size))
+    one_slice = partial(_normalise, size, kind, float(eps), float(offset), weight, has_bias)
 
     def body(lo: Expr, hi: Expr, m: Expr, x: Memory, w: Memory, b: Memory, o: Memory) -> None:
         if heads == 1 or size % LANES == 0:
             stride = padded(size)
             with loop(lo * heads, hi * heads) as i:
                 at = let(i * stride)
-                slice_(lambda k: x.vector(at + k), w, b, lambda k, y: o.store(at + k, y))
+                one_slice(lambda k: x.vector(at + k), w, b, lambda k, y: o.store(at + k, y))
             return
         one, stride = Stack(padded(size), "float32"), padded(width)
         with loop(0, padded(size)) as k:
@@ -86,7 +76,7 @@ def norm(
                 at = let(i * stride + h * size)
                 with loop(0, size) as k:
                     one.store(k, x[at + k])
-                slice_(one.vector, w, b, one.store)
+                one_slice(one.vector, w, b, one.store)
                 with loop(0, size) as k:
                     o.store(at + k, one[k])
             with loop(width, stride) as k:
@@ -97,6 +87,24 @@ def norm(
 
     params = (Param("m", "value"), *(Param(p, "in") for p in "x"), Param("w", "weight"), Param("b", "weight"))
     return Kernel(name, (*params, Param("o", "out")), build, "row")
+
+
+def _normalise(
+    size: int, kind: str, eps: float, offset: float, weight: bool, bias: bool,
+    load: Load, w: Memory, b: Memory, store: Callable[[Expr, Expr], None],
+) -> None:  # fmt: skip
+    """One slice of `size` elements, normalised, from `load` to `store`; `weight`, `bias`: whether they are read."""
+    shift, factor = _statistics(load, size, kind, eps)
+    with loop(0, padded(size) // LANES) as i:
+        at = let(i * LANES)
+        y = load(at) if shift is None else load(at) - splat(shift)
+        y = fence(y * splat(factor))
+        gain = (w.vector(at) + splat(offset)) if weight and offset else w.vector(at)
+        if weight and bias:
+            y = fma(y, gain, b.vector(at))
+        elif weight or bias:
+            y = y * gain if weight else y + b.vector(at)
+        store(at, within(at, y, size))
 
 
 def inverse_rms(load: Callable[[Expr], Expr], at: Expr, size: int, eps: float) -> Expr:
