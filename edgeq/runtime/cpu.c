@@ -67,6 +67,17 @@ static int has(const uint32_t words[WORDS], const char *name, size_t length)
   return 0; /* a feature that this runtime cannot see is absent */
 }
 
+void edgeq_cpu_features(char *out, size_t size)
+{
+  uint32_t words[WORDS] = {0};
+  detect(words);
+  out[0] = 0;
+  for (size_t i = 0; i < sizeof FEATURES / sizeof *FEATURES; i++) {
+    size_t used = strlen(out);
+    if (has(words, FEATURES[i].name, strlen(FEATURES[i].name))) snprintf(out + used, size - used, "%s%s", used ? " " : "", FEATURES[i].name);
+  }
+}
+
 /* Appends to `lacks` each feature of `needs` that the CPU has not; returns how many. */
 static int missing(const uint32_t words[WORDS], const char *needs, char *lacks, size_t size)
 {

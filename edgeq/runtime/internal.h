@@ -25,11 +25,13 @@ int edgeq_map_zeros(edgeq_context *ctx, edgeq_map *map, uint64_t bytes, const ch
 void edgeq_zero(edgeq_map *map); /* forget the contents and give the pages back */
 void edgeq_unmap(edgeq_map *map);
 int edgeq_weights_open(edgeq_context *ctx, const char *path, uint32_t flags);
+int edgeq_weights_borrow(edgeq_context *ctx, const void *weights, size_t bytes, uint32_t flags);
 uint64_t edgeq_xxh64(const void *data, uint64_t bytes);
 
 /* ---- cpu.c ---- */
 int edgeq_choose_variant(edgeq_context *ctx, const char *forced);
 int edgeq_usable_cores(void);
+void edgeq_cpu_features(char *out, size_t size); /* names, space separated, as targets name them */
 
 /* ---- profile.c ---- */
 typedef struct {
@@ -128,6 +130,7 @@ struct edgeq_context {
   int32_t position, last_threads;
   int open, profiling, fixed_threads;
   int logits_ready; /* the arena holds the logits of the last fed token */
+  int borrowed;     /* the weights are the caller's memory */
   int static_ran;   /* a static entry has run since open */
   char error[512];
 };
