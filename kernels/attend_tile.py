@@ -43,7 +43,6 @@ from edgeq.targets.isa import Isa
 
 _LOWEST, _HIGHEST = -3e38, 3e38
 _CHAINS = 4  # partial sums of weights
-_BUDGET = {"vnni512": 16, "avx2": 4}  # 16-lane accumulators that fit beside the operands; elsewhere 1
 
 
 class Block:
@@ -54,7 +53,7 @@ class Block:
         self.example, self.head, self.first, self.count = example, head, first, count
         self.vectors = -(-count // LANES)
         self.stride, self.places = shape.block, shape.layout
-        budget = _BUDGET.get(isa.dot, 1)
+        budget = isa.accumulators
         self.together = min(self.vectors, max(1, budget // 8))  # vectors of queries in a register tile
         self.width = max(1, budget // self.together)  # keys or channels in it
         self.peaks, self.sums = (Stack(self.vectors * LANES, "float32") for _ in range(2))

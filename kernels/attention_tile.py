@@ -43,7 +43,6 @@ from edgeq.targets.isa import Isa
 MAX_ROWS = 8
 BIAS_MARGIN = 32  # over MAX_ROWS - 1 later rows, rounded up to a block
 _LOWEST = -3e38  # below every score; not infinite, so that differences stay numbers
-_BUDGET = {"vnni512": 16, "avx2": 4}  # 16-lane accumulators that fit beside the operands; elsewhere 1
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Rows:
 
 def max_rows(isa: Isa) -> int:
     """Most query rows of a tile."""
-    return min(MAX_ROWS, _BUDGET.get(isa.dot, 1))
+    return min(MAX_ROWS, isa.accumulators)
 
 
 def attend(shape: Shape, isa: Isa, at: Buffers, rows: Rows) -> None:
@@ -150,7 +149,7 @@ class _Tile:
         end = let(minimum(rows.position + (rows.count - 1) * rows.step, rows.last) + 1)
         self.positions = begin, end
         self.blocks = let(begin >> 4), let((end + 15) >> 4)
-        self.width = max(1, _BUDGET.get(isa.dot, 1) // rows.count)
+        self.width = max(1, isa.accumulators // rows.count)
 
     def emit(self) -> None:
         """Scores, softmax, values."""

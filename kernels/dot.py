@@ -8,6 +8,10 @@ activations. All variants are exact, so that integer results are equal bit for b
 | `vnni512` | `vpdpbusd` | 32-bit accumulation |
 | `avx2`, 4 bits | `vpmaddubsw` summed in int16 for up to 8 quads, then `vpmaddwd` by ones | 8 * 2 * 15 * 127 < 2**15 |
 | `avx2`, 8 bits | even and odd bytes widened to int16, `vpmaddwd` of each | `vpmaddubsw` saturates: 2 * 255 * 127 |
+| `sdot` | `sdot`; 8-bit codes made signed first (`offset`) | 32-bit accumulation |
+| `smmla` | `sdot`, at 8 bits `usdot`; GEMMs have tiles of their own, `linear_int_mmla` | 32-bit accumulation |
+| `smlal`, 4 bits | `smull`, `smlal` in int16 for up to 16 quads; `saddlp`, `addp` | 16 * 15 * 127 < 2**15 |
+| `smlal`, 8 bits | the same for 2 quads, on signed codes | 2 * 128 * 127 < 2**15 |
 | `generic` | shifts, masks and 32-bit multiplies | plain int32 arithmetic |
 """
 
@@ -20,13 +24,25 @@ from edgeq.kernels import vector as V
 from edgeq.targets.isa import Isa
 
 _INT16_QUADS = 8  # 4-bit products of this many quads add up inside int16
+_SMLAL_QUADS = {4: 16, 8: 2}
 _NIBBLES, _BYTES = 0x0F0F0F0F, 0x00FF00FF
+_SIGNS = -0x7F7F7F80  # 0x80808080
 
 
-def unpack(bits: int, vector: V.Expr) -> list[V.Expr]:
+def offset(isa: Isa, bits: int) -> int:
+    """What `unpack` takes off the codes, 128 where a dot product wants them signed, else 0."""
+    return 128 if bits == 8 and isa.dot in ("sdot", "smlal") else 0
+
+
+def quads_at_once(isa: Isa, bits: int) -> int:
+    """Quads that one `accumulate` should get: more than one where it adds several up in 16 bits."""
+    return {"avx2": _INT16_QUADS, "smlal": _SMLAL_QUADS[bits]}.get(isa.dot, 1)
+
+
+def unpack(isa: Isa, bits: int, vector: V.Expr) -> list[V.Expr]:
     """int32x16 of a stored 64-byte vector -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
     if bits == 8:
-        return [V.let(vector)]
+        return [V.let(vector ^ V.splat(_SIGNS) if offset(isa, bits) else vector)]
     vector, mask = V.let(vector), V.splat(_NIBBLES)
     return [V.let(vector & mask), V.let((vector >> V.splat(4)) & mask)]
 
@@ -36,7 +52,7 @@ def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads
 
     acc: int32x16; weights: int32x16 of 4 codes each; quads: int32 scalars of 4 int8 each, one a weight vector.
     """
-    kind = (isa.dot, bits) if isa.dot == "avx2" else isa.dot
+    kind = (isa.dot, bits) if (isa.dot, bits) in _DOTS else isa.dot
     if kind not in _DOTS:
         raise UnsupportedError(f"no integer dot product {isa.dot!r} at {bits} bits (ISA {isa.name})")
     _DOTS[kind](acc, list(zip(weights, quads, strict=True)))
@@ -47,7 +63,7 @@ def small_product(isa: Isa, a: V.Expr, b: V.Expr) -> V.Expr:
 
     The upper half of a lane of `a` must be zero (a >= 0), so that only the lower halves' product counts.
     """
-    if isa.dot == "generic":
+    if isa.dot not in ("vnni512", "avx2"):
         return a * b
     if isa.dot == "vnni512":
         words = (V.bits("int16x32", a), V.bits("int16x32", b))
@@ -114,4 +130,47 @@ def _generic(acc: V.Reg, pairs: _Pairs) -> None:
             acc.set(acc.v + ((weights >> V.splat(8 * k)) & byte) * value)
 
 
-_DOTS = {"vnni512": _vnni, ("avx2", 4): _avx2_nibbles, ("avx2", 8): _avx2_bytes, "generic": _generic}
+def _sdot(acc: V.Reg, pairs: _Pairs) -> None:
+    _neon_dot("sdot", "int8", acc, pairs)
+
+
+def _usdot(acc: V.Reg, pairs: _Pairs) -> None:
+    _neon_dot("usdot", "uint8", acc, pairs)
+
+
+def _neon_dot(name: str, codes: str, acc: V.Reg, pairs: _Pairs) -> None:
+    """4 rows an instruction; LLVM finds the form that takes the quad from a lane of a vector."""
+    for weights, quad in pairs:
+        values = V.let(V.bits("int8x16", V.splat(quad, 4)))
+        rows = [(V.part(acc.v, r, 4), V.bits(f"{codes}x16", V.part(weights, r, 4))) for r in range(0, V.LANES, 4)]
+        sums = [V.intrinsic("int32x4", f"llvm.aarch64.neon.{name}.v4i32.v16i8", a, w, values) for a, w in rows]
+        acc.set(V.concat(sums))
+
+
+def _smlal(acc: V.Reg, pairs: _Pairs) -> None:
+    acc.set(acc.v + V.concat([_smlal_rows(pairs, start) for start in range(0, V.LANES, 4)]))
+
+
+def _smlal_rows(pairs: _Pairs, start: int) -> V.Expr:
+    """int32x4 sums of 4 rows."""
+    halves = []
+    for half in (0, 2):
+        total = None
+        for weights, quad in pairs:
+            codes = V.bits("int8x8", V.part(weights, start + half, 2))
+            product = V.intrinsic("int16x8", "llvm.aarch64.neon.smull.v8i16", codes, V.bits("int8x8", V.splat(quad, 2)))
+            total = product if total is None else total + product
+        halves.append(V.intrinsic("int32x4", "llvm.aarch64.neon.saddlp.v4i32.v8i16", total))
+    return V.intrinsic("int32x4", "llvm.aarch64.neon.addp.v4i32", *halves)
+
+
+_DOTS = {
+    "vnni512": _vnni,
+    ("avx2", 4): _avx2_nibbles,
+    ("avx2", 8): _avx2_bytes,
+    "sdot": _sdot,
+    ("smmla", 4): _sdot,
+    ("smmla", 8): _usdot,
+    "smlal": _smlal,
+    "generic": _generic,
+}

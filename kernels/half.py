@@ -14,7 +14,7 @@ def half_bits(isa: Isa, x: Expr) -> Expr:
     Without the instruction: integer arithmetic, after "Float->half variants" (Fabian Giesen, public domain), instead of
     a library call a lane.
     """
-    if "f16c" in isa.needs:
+    if isa.half:
         return bits(f"int16x{LANES}", cast("float16", x))
     whole = let(bits(f"int32x{LANES}", x))
     size = let(whole & splat(0x7FFFFFFF))

@@ -18,8 +18,8 @@ from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
 _POINTERS = {"w": "uint8", "bias": "float32", "x": "float32", "r": "float32", "o": "float32"}
-_ROWS = {"vnni512": 4, "avx2": 2, "generic": 1}  # of a block: each row has four accumulators of 16 lanes
-_FLOAT_ROWS = {"vnni512": 8, "avx2": 4, "generic": 1}  # with float weights: one a row, of two tiles on AVX-512
+_ROWS = {"vnni512": 4, "avx2": 2}  # of a block (elsewhere 1): each row has four accumulators of 16 lanes
+_FLOAT_ROWS = 8  # with float weights: one accumulator a row, of two tiles where there are registers for both
 
 
 @factory
@@ -48,7 +48,8 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
-        rows, paired = (_FLOAT_ROWS if fmt.is_float else _ROWS)[isa.dot], fmt.is_float and isa.dot == "vnni512"
+        rows = min(_FLOAT_ROWS, isa.accumulators) if fmt.is_float else _ROWS.get(isa.dot, 1)
+        paired = fmt.is_float and isa.accumulators >= 2 * _FLOAT_ROWS
         step = 2 if paired and linear.end.tiles == 1 else 1
 
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:

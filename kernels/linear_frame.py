@@ -109,7 +109,7 @@ class RowSums:
 
 def ahead(isa: Isa, fmt: WeightFormat, K: int, tiles: int) -> int:
     """Bytes by which a chunk's software prefetch runs ahead: to the tiles of the next step, `tiles` further."""
-    return 0 if isa.dot == "generic" else min(fmt.tile_bytes(K) * tiles, _FARTHEST)
+    return 0 if isa.accumulators == 1 else min(fmt.tile_bytes(K) * tiles, _FARTHEST)
 
 
 def blocks(

@@ -32,7 +32,7 @@ from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes of a GEMV's software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
-MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
+MAX_UNROLLED_DOTS = {"vnni512": 128}  # of one group, 32 elsewhere; beyond, a loop over its vectors
 PAIR_GROUP_BITS = 256  # a group of 64 4-bit weights
 SMALL_SUM = 256  # int8 codes of a group whose sum fits in 16 bits: 256 * 127 < 2**15
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
@@ -56,7 +56,7 @@ class Operands:
     @property
     def step(self) -> int:
         """Weight vectors whose codes are in registers at a time."""
-        wide = {"vnni512": 4, "avx2": 1, "generic": 1}[self.isa.dot]
+        wide = 4 if self.isa.dot == "vnni512" else 1
         return wide * (2 if self.fmt.bits == 8 else 1)
 
     def quad(self, group: Group) -> V.Expr:
@@ -66,7 +66,7 @@ class Operands:
     @property
     def quads_at_once(self) -> int:
         """Quads given to one `dot.accumulate`: AVX2 adds several up in 16 bits."""
-        return 8 if self.isa.dot == "avx2" else 1
+        return dot.quads_at_once(self.isa, self.fmt.bits)
 
 
 def pairs(isa: Isa, fmt: WeightFormat) -> bool:
@@ -77,7 +77,7 @@ def pairs(isa: Isa, fmt: WeightFormat) -> bool:
 
 def emit_tiles(x: Operands, tiles: list[V.Expr]) -> list[list[V.Expr]]:
     """float32x16 sums, [tile][activation row], of the tiles at byte offsets `tiles` (int64), computed side by side."""
-    sums = Looped(x) if x.isa.dot == "generic" else Unrolled(x, len(tiles))
+    sums = Looped(x) if x.isa.accumulators == 1 else Unrolled(x, len(tiles))
     walk(x.fmt, x.K, tiles, sums.add)
     return sums.rows()
 
@@ -115,7 +115,7 @@ class Unrolled:
         """All vectors of a group: unrolled when they are few, the steps taking turns on the chains."""
         x, chains = self.x, len(integers)
         dots = steps * x.step * x.rows * self.tiles * (8 // x.fmt.bits)
-        looped = steps // chains if dots > MAX_UNROLLED_DOTS[x.isa.dot] and steps >= 2 * chains else 0
+        looped = steps // chains if dots > MAX_UNROLLED_DOTS.get(x.isa.dot, 32) and steps >= 2 * chains else 0
         if looped:
             with V.loop(0, looped) as s:
                 for c in range(chains):
@@ -176,10 +176,11 @@ class Looped:
 
 def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
+    offset = dot.offset(x.isa, x.fmt.bits)
     correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
-    if x.fmt.symmetric:
-        return correction
-    zero = V.cast("int32", x.weights.vector(group.zero))
+    if x.fmt.zero_point is not None:
+        return V.splat(0) if offset == x.fmt.zero_point else correction
+    zero = V.cast("int32", x.weights.vector(group.zero)) - V.splat(offset)
     if group.length <= SMALL_SUM:
         return dot.small_product(x.isa, zero, correction)
     return zero * correction
@@ -192,7 +193,7 @@ def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]
         at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
         if x.ahead:
             x.weights.prefetch(at + V.i64(x.ahead))
-        codes += dot.unpack(x.fmt.bits, x.weights.view(at, "int32x16"))
+        codes += dot.unpack(x.isa, x.fmt.bits, x.weights.view(at, "int32x16"))
     return codes
 
 

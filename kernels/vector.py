@@ -184,7 +184,7 @@ def cast(dtype: str, x: Expr) -> Expr:
 
 def from_half(isa: Isa, x: Expr) -> Expr:
     """float16 vector -> float32, exact; by integer arithmetic where the CPU has no conversion (no call a lane)."""
-    if "f16c" in isa.needs:
+    if isa.half:
         return cast("float32", x)
     lanes = lanes_of(x)
     half = let(cast("int32", bits(f"uint16x{lanes}", x)))

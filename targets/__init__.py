@@ -12,9 +12,9 @@ __all__ = ["Isa", "Target", "find", "names"]
 
 
 def _all() -> dict[str, Target]:
-    from edgeq.targets import x86_64
+    from edgeq.targets import arm64, x86_64
 
-    return {t.name: t for t in (x86_64.TARGET,)}
+    return {t.name: t for t in (x86_64.TARGET, arm64.TARGET)}
 
 
 def names() -> list[str]:
@@ -24,11 +24,11 @@ def names() -> list[str]:
 
 def native_name() -> str:
     """Name of the target that this machine is; raises UsageError when edgeq has none for it."""
-    machine = {"x86_64": "x86-64", "AMD64": "x86-64"}.get(platform.machine(), platform.machine())
-    if machine not in _all():
-        known = ", ".join(_all())
-        raise UsageError(f"--target native: no target for this machine ({platform.machine()}); known: {known}")
-    return machine
+    machine = platform.machine()
+    for name, target in _all().items():
+        if machine in target.machines:
+            return name
+    raise UsageError(f"--target native: no target for this machine ({machine}); known: {', '.join(_all())}")
 
 
 def find(name: str) -> Target:

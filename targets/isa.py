@@ -1,4 +1,4 @@
-"""What a kernel factory needs to know of an instruction set: its LLVM target and which dot product it has."""
+"""What a kernel factory needs to know of an instruction set: LLVM target, dot product, room in registers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ class Isa:
     """One instruction-set variant of an artifact.
 
     Attributes:
-        name: C identifier, the suffix of its kernels' symbols: `avx512vnni`, `avx2`, `portable`.
+        name: C identifier, the suffix of its kernels' symbols: `avx512vnni`, `dotprod`, `portable`.
         triple: LLVM target triple of the code generator.
         mcpu: LLVM CPU name.
         mattr: extra LLVM features.
-        dot: which integer dot product `kernels` emit: `vnni512`, `avx2`, `generic`.
-        gemm_rows: rows of the GEMM's register block (4, 8 or 16).
+        dot: which integer dot product `kernels` emit, a key of `kernels.dot`.
+        gemm_rows: activation rows of the integer GEMM's register block (2, 4, 8 or 16).
         needs: CPU features that must be present at load, as the runtime names them.
+        accumulators: float32x16 accumulators that fit in registers beside their operands; 1: loops, not unrolled code.
+        half: whether the CPU converts float16 to float32 and back.
+        panel_quads: quads (4 k) of a row that lie together in the GEMM's activations: `[K/4/quads][rows][quads][4]`.
     """
 
     name: str
@@ -26,6 +29,9 @@ class Isa:
     dot: str
     gemm_rows: int
     needs: tuple[str, ...]
+    accumulators: int = 1
+    half: bool = False
+    panel_quads: int = 1
 
     def tvm_target(self) -> dict[str, object]:
         """The dictionary that `tvm.target.Target` takes."""

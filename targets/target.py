@@ -13,12 +13,16 @@ class Target:
 
     Attributes:
         name: as given to `--target`.
-        zig_triple: the C compiler's triple.
+        zig_triple: the C compiler's triple of `model.so`.
+        static_triple: the triple of programs that need nothing at all (musl).
         isas: variants in order of preference; the last one runs on any CPU of the platform.
         about: one line for `edgeq targets`.
+        machines: what `platform.machine()` says on it.
     """
 
     name: str
     zig_triple: str
+    static_triple: str
     isas: tuple[Isa, ...]
     about: str
+    machines: tuple[str, ...]

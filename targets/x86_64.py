@@ -8,21 +8,23 @@ from edgeq.targets.target import Target
 TRIPLE = "x86_64-linux-gnu"
 
 
-
-def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...]) -> Isa:
+def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...], accumulators: int) -> Isa:
     """A variant whose code uses exactly the features that the loader checks for, on top of plain x86-64."""
-    return Isa(name, TRIPLE, "x86-64", tuple(f"+{feature}" for feature in needs), dot, gemm_rows, needs)
+    attributes = tuple(f"+{feature}" for feature in needs)
+    return Isa(name, TRIPLE, "x86-64", attributes, dot, gemm_rows, needs, accumulators, half="f16c" in needs)
 
 
 AVX512_VNNI = _isa(
-    "avx512vnni", "vnni512", 8, ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c")
+    "avx512vnni", "vnni512", 8, ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), 16
 )
-AVX2 = _isa("avx2", "avx2", 4, ("avx2", "fma", "f16c"))
-PORTABLE = _isa("portable", "generic", 4, ())
+AVX2 = _isa("avx2", "avx2", 4, ("avx2", "fma", "f16c"), 4)
+PORTABLE = _isa("portable", "generic", 4, (), 1)
 
 TARGET = Target(
     name="x86-64",
     zig_triple="x86_64-linux-gnu.2.28",
+    static_triple="x86_64-linux-musl",
     isas=(AVX512_VNNI, AVX2, PORTABLE),
     about="x86-64 Linux, glibc 2.28 or newer; AVX-512 VNNI, AVX2 or portable, chosen when loaded",
+    machines=("x86_64", "AMD64"),
 )

@@ -11,14 +11,15 @@ from edgeq.artifact.hashes import FileHash
 from edgeq.artifact.storage import StoredTensor
 from edgeq.artifact.weights_file import TensorSpec, WeightsFile, WeightsLayout
 from edgeq.lower.emit import WeightsInfo, emit
+from edgeq.lower.link import KERNELS, LIBRARY, SOURCE, link_library
 from edgeq.lower.objects import kernel_object
 from edgeq.lower.plan import Plan
-from edgeq.lower.toolchain import link_model
+from edgeq.lower.toolchain import archive
 from edgeq.lower.weights import Tensor, WeightTable
 from edgeq.targets import Target
 
 Progress = Callable[[str, int, int], None]
-WEIGHTS, SOURCE, LIBRARY = "weights.safetensors", "model.c", "model.so"
+WEIGHTS = "weights.safetensors"
 MB = 1 << 20
 
 
@@ -43,16 +44,16 @@ def write_weights(table: WeightTable, folder: Path, progress: Progress) -> tuple
 
 
 def write_library(plan: Plan, target: Target, info: WeightsInfo, model: str, folder: Path, progress: Progress) -> None:
-    """Generate kernels for every variant, print the plan as model.c and link model.so."""
+    """Generate kernels for every variant, print the plan as model.c, link model.so; keep kernels.a to link again."""
     kernels = list(plan.kernels().values())
     objects = []
     for i, isa in enumerate(target.isas):
         progress("generate kernels", i, len(target.isas))
         objects.append(kernel_object(kernels, isa))
     progress("link model.so", 0, 0)
-    source = folder / SOURCE
-    source.write_text(emit(plan, target.isas, info, model))
-    link_model(target.zig_triple, source, objects, folder / LIBRARY)
+    (folder / SOURCE).write_text(emit(plan, target.isas, info, model))
+    archive(objects, folder / KERNELS)
+    link_library(target.zig_triple, folder, folder / LIBRARY)
 
 
 def stored_tensors(table: WeightTable, layout: WeightsLayout | WeightsInfo) -> list[StoredTensor]:

@@ -11,8 +11,6 @@ from edgeq.errors import ToolchainError
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
 CFLAGS = ("-O2", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0", "-pthread")
-EXPORTS = f"-Wl,--version-script={RUNTIME / 'exports.map'}"
-LINK = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", EXPORTS, "-lm")
 
 
 def run(command: Sequence[str], what: str) -> None:
@@ -27,11 +25,6 @@ def cc(triple: str, args: Sequence[str], what: str) -> None:
     run([sys.executable, "-m", "ziglang", "cc", "-target", triple, *args], what)
 
 
-def link_model(triple: str, model_c: Path, objects: Sequence[Path], out: Path) -> None:
-    """Compile the plan and the runtime and link them with the kernels into one shared library that needs only libc."""
-    sources = [str(model_c), *(str(p) for p in sorted(RUNTIME.glob("*.c")))]
-    cc(
-        triple,
-        [*CFLAGS, f"-I{RUNTIME}", *sources, *(str(o) for o in objects), *LINK, "-o", str(out)],
-        "linking model.so",
-    )
+def archive(objects: Sequence[Path], out: Path) -> None:
+    """A static library of object files, the same bytes whenever they are the same."""
+    run([sys.executable, "-m", "ziglang", "ar", "rcsD", str(out), *(str(o) for o in objects)], f"making {out.name}")

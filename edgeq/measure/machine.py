@@ -10,6 +10,7 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_SPELLINGS = {"asimd": "neon", "asimddp": "dotprod", "asimdhp": "fullfp16"}  # Linux's names -> targets
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ def this_machine() -> Machine:
 
 
 def features(cpuinfo: str) -> frozenset[str]:
-    """Features of the first processor in /proc/cpuinfo; `avx512_vnni` is spelt `avx512vnni`, as targets do."""
+    """Features of the first processor in /proc/cpuinfo, spelt as targets do: `avx512vnni`, `dotprod`."""
     flags = cpu_field(cpuinfo, "flags") or cpu_field(cpuinfo, "Features")
-    return frozenset(flag.replace("avx512_", "avx512") for flag in flags.split())
+    return frozenset(_SPELLINGS.get(flag, flag.replace("avx512_", "avx512")) for flag in flags.split())
 
 
 def cpu_field(cpuinfo: str, name: str) -> str:

@@ -126,6 +126,10 @@ EDGEQ_API uint32_t edgeq_version(void);
  * context (NULL only when memory is out), fit for edgeq_error and edgeq_close alone. Maps the file; hashes it once. */
 EDGEQ_API int edgeq_open(const char *path, const edgeq_options *options, edgeq_context **out);
 
+/* The same for weights that lie in memory: the whole file, aligned to 64 bytes, which stays the caller's and must outlive
+ * the context. */
+EDGEQ_API int edgeq_open_memory(const void *weights, size_t bytes, const edgeq_options *options, edgeq_context **out);
+
 /* Ends the workers and frees all; NULL is allowed. */
 EDGEQ_API void edgeq_close(edgeq_context *ctx);
 

@@ -36,13 +36,24 @@ static int open_memory(edgeq_context *ctx)
   return ctx->adapt ? EDGEQ_OK : edgeq_fail(ctx, EDGEQ_FAILED, "out of memory");
 }
 
-static int open_all(edgeq_context *ctx, const char *path, const edgeq_options *options)
+typedef struct {
+  const char *path; /* NULL: weights in memory */
+  const void *memory;
+  size_t bytes;
+} source;
+
+static int open_weights(edgeq_context *ctx, source from, uint32_t flags)
+{
+  return from.path ? edgeq_weights_open(ctx, from.path, flags) : edgeq_weights_borrow(ctx, from.memory, from.bytes, flags);
+}
+
+static int open_all(edgeq_context *ctx, source from, const edgeq_options *options)
 {
   if (ctx->plan->abi != EDGEQ_PLAN_ABI)
     return edgeq_fail(ctx, EDGEQ_ARTIFACT, "plan of ABI %u in a runtime of ABI %u: compile the model again", ctx->plan->abi, EDGEQ_PLAN_ABI);
-  if (!path) return edgeq_fail(ctx, EDGEQ_USAGE, "no path: give the weights file or its folder");
+  if (!from.path && !from.memory) return edgeq_fail(ctx, EDGEQ_USAGE, "no path: give the weights file or its folder");
   int status = edgeq_choose_variant(ctx, options->variant);
-  if (!status) status = edgeq_weights_open(ctx, path, options->flags);
+  if (!status) status = open_weights(ctx, from, options->flags);
   if (!status) status = open_memory(ctx);
   ctx->open = !status;
   if (!status) status = edgeq_set_threads(ctx, options->threads, options->flags);
@@ -50,7 +61,7 @@ static int open_all(edgeq_context *ctx, const char *path, const edgeq_options *o
   return status;
 }
 
-int edgeq_open(const char *path, const edgeq_options *options, edgeq_context **out)
+static int open_from(source from, const edgeq_options *options, edgeq_context **out)
 {
   static const edgeq_options DEFAULTS;
   void *memory = NULL;
@@ -60,7 +71,17 @@ int edgeq_open(const char *path, const edgeq_options *options, edgeq_context **o
   ctx->plan = &EDGEQ_PLAN;
   ctx->team.n = 1;
   *out = ctx;
-  return open_all(ctx, path, options ? options : &DEFAULTS);
+  return open_all(ctx, from, options ? options : &DEFAULTS);
+}
+
+int edgeq_open(const char *path, const edgeq_options *options, edgeq_context **out)
+{
+  return open_from((source){.path = path}, options, out);
+}
+
+int edgeq_open_memory(const void *weights, size_t bytes, const edgeq_options *options, edgeq_context **out)
+{
+  return open_from((source){.memory = weights, .bytes = bytes}, options, out);
 }
 
 void edgeq_close(edgeq_context *ctx)
@@ -72,7 +93,7 @@ void edgeq_close(edgeq_context *ctx)
   free(ctx->candidates);
   edgeq_unmap(&ctx->private_memory);
   edgeq_unmap(&ctx->arena);
-  edgeq_unmap(&ctx->weights);
+  if (!ctx->borrowed) edgeq_unmap(&ctx->weights);
   free(ctx);
 }
 

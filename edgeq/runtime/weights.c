@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define FILE_NAME "weights.safetensors"
+#define TENSOR_ALIGN 64
 typedef unsigned long long ull;
 
 static int damaged(edgeq_context *ctx, const char *path, const char *what)
@@ -26,17 +27,22 @@ static int file_path(edgeq_context *ctx, const char *path, char *out, size_t siz
   return n < (int)size ? EDGEQ_OK : edgeq_fail(ctx, EDGEQ_USAGE, "%s: the path is too long", path);
 }
 
+static int check_size(edgeq_context *ctx, const char *path, uint64_t bytes)
+{
+  char what[96];
+  if (bytes == ctx->plan->file_bytes) return EDGEQ_OK;
+  snprintf(what, sizeof what, "%llu bytes, but model.so was built for %llu", (ull)bytes, (ull)ctx->plan->file_bytes);
+  return damaged(ctx, path, what);
+}
+
 /* Mapped with its pages: the hash reads them all next, and one call is cheaper than a fault for each. */
 static int map_file(edgeq_context *ctx, const char *path, int fd)
 {
   struct stat st;
-  char what[96];
   uint64_t expected = ctx->plan->file_bytes;
   if (fstat(fd, &st)) return edgeq_fail(ctx, EDGEQ_FAILED, "%s: %s", path, strerror(errno));
-  if ((uint64_t)st.st_size != expected) {
-    snprintf(what, sizeof what, "%llu bytes, but model.so was built for %llu", (ull)st.st_size, (ull)expected);
-    return damaged(ctx, path, what);
-  }
+  int status = check_size(ctx, path, (uint64_t)st.st_size);
+  if (status) return status;
   void *p = mmap(NULL, expected, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
   if (p == MAP_FAILED) return edgeq_fail(ctx, EDGEQ_FAILED, "%s: cannot map it: %s", path, strerror(errno));
   ctx->weights.base = p;
@@ -60,9 +66,15 @@ static int skip_header(edgeq_context *ctx, const char *path)
   if (bytes < 8) return damaged(ctx, path, "no safetensors header");
   memcpy(&header, ctx->weights.base, 8);
   if (header > bytes - 8 || bytes - 8 - header != tensors) return damaged(ctx, path, "a safetensors header of the wrong size");
-  if ((8 + header) % 64) return damaged(ctx, path, "tensors that are not aligned to 64 bytes");
+  if ((8 + header) % TENSOR_ALIGN) return damaged(ctx, path, "tensors that are not aligned to 64 bytes");
   ctx->tensors = ctx->weights.base + 8 + header;
   return EDGEQ_OK;
+}
+
+static int check_contents(edgeq_context *ctx, const char *path, uint32_t flags)
+{
+  int status = flags & EDGEQ_SKIP_HASH ? EDGEQ_OK : check_hash(ctx, path);
+  return status ? status : skip_header(ctx, path);
 }
 
 int edgeq_weights_open(edgeq_context *ctx, const char *path, uint32_t flags)
@@ -74,6 +86,17 @@ int edgeq_weights_open(edgeq_context *ctx, const char *path, uint32_t flags)
   if (fd < 0) return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s", file, strerror(errno));
   status = map_file(ctx, file, fd);
   close(fd);
-  if (!status && !(flags & EDGEQ_SKIP_HASH)) status = check_hash(ctx, file);
-  return status ? status : skip_header(ctx, file);
+  return status ? status : check_contents(ctx, file, flags);
+}
+
+int edgeq_weights_borrow(edgeq_context *ctx, const void *weights, size_t bytes, uint32_t flags)
+{
+  const char *name = "weights in memory";
+  if (!weights || (uintptr_t)weights % TENSOR_ALIGN)
+    return edgeq_fail(ctx, EDGEQ_USAGE, "%s: give an address that is a multiple of %d", name, TENSOR_ALIGN);
+  int status = check_size(ctx, name, bytes);
+  if (status) return status;
+  ctx->weights = (edgeq_map){(uint8_t *)(uintptr_t)weights, bytes};
+  ctx->borrowed = 1;
+  return check_contents(ctx, name, flags);
 }

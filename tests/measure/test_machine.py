@@ -21,7 +21,7 @@ def test_features_are_spelt_as_targets_spell_them():
 
 
 def test_arm_features():
-    assert machine.features("Features\t: fp asimd asimddp i8mm\n") == {"fp", "asimd", "asimddp", "i8mm"}
+    assert machine.features("Features\t: fp asimd asimddp i8mm\n") == {"fp", "neon", "dotprod", "i8mm"}
 
 
 def test_fields_come_from_the_first_processor():

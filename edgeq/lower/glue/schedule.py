@@ -200,5 +200,5 @@ def _together(ev: Evaluator, stage: Stage, rows: list[Binding], isa: Isa) -> int
     stages = reached(stage, ev.inlined)
     if not any(s.reduce for s in stages) or branches(stages):
         return 1
-    wide = "avx512f" in isa.needs
+    wide = isa.accumulators >= 16
     return (2 if wide else 1) if len(rows) > 1 else (4 if wide else 2)

@@ -1,0 +1,79 @@
+"""Emits 16 output rows times a few activation rows of a binary linear: the inner loops of `binary`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeq.kernels import popcount
+from edgeq.kernels import vector as V
+from edgeq.kernels.binary_pack import VECTOR_BYTES, copies, words
+from edgeq.targets.isa import Isa
+
+AHEAD = 4096  # bytes of a GEMV's software prefetch, as in linear_int_tile
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The kernel's inputs; activation words are interleaved by rows (`[words][rows][copies]`)."""
+
+    isa: Isa
+    K: int
+    rows: int
+    weights: V.Memory  # uint8
+    signs: V.Memory  # int32
+    first: V.Expr  # index of the rows' first word
+    op: str = "xnor"  # what is counted: bits that differ, or ("and") bits set on both sides
+    ahead: int = 0  # bytes of software prefetch; 0: none
+
+    def weight(self, tile: V.Expr, w: V.Expr) -> V.Expr:
+        """int32x16: word w of 16 outputs."""
+        at = tile + V.i64(w) * V.i64(VECTOR_BYTES)
+        if self.ahead:
+            self.weights.prefetch(at + V.i64(self.ahead))
+        return V.let(self.weights.view(at, "int32x16"))
+
+    def sign(self, row: int, w: V.Expr) -> V.Expr:
+        """Word w of an activation row in every lane."""
+        count = copies(self.isa)
+        at = self.first + (w * V.i32(self.rows) + V.i32(row)) * V.i32(count)
+        if count == 1:
+            return V.splat(self.signs[at])
+        return V.concat([V.let(self.signs.vector(at, count))] * (V.LANES // count))
+
+    def meet(self, weight: V.Expr, sign: V.Expr) -> V.Expr:
+        """The bits to count."""
+        return weight & sign if self.op == "and" else weight ^ sign
+
+
+def emit_counts(x: Operands, tile: V.Expr) -> list[V.Expr]:
+    """int32x16 of the tile at byte offset `tile` (int64), one an activation row: sums of sign products, or ("and")
+    how many bits are set on both sides."""
+    totals = [V.Reg("int32", V.splat(0)) for _ in range(x.rows)]
+    if popcount.in_bytes(x.isa):
+        _count_bytes(x, tile, totals)
+    else:
+        with V.loop(0, words(x.K)) as w:
+            _step(x, tile, w, lambda row, bits: popcount.add_words(x.isa, totals[row], bits))
+    if x.op == "and":
+        return [t.v for t in totals]
+    return [V.let(V.splat(x.K) - (t.v << V.splat(1))) for t in totals]
+
+
+def _count_bytes(x: Operands, tile: V.Expr, totals: list[V.Reg]) -> None:
+    """Words are counted in bytes, as many at a time as a byte can hold."""
+    size, total = popcount.BYTE_WORDS, words(x.K)
+    with V.loop(0, -(-total // size)) as chunk:
+        start = V.let(chunk * V.i32(size))
+        counts = [V.Reg("uint8", V.bits("uint8x64", V.splat(0)), 64) for _ in totals]
+        with V.loop(start, V.minimum(start + V.i32(size), V.i32(total))) as w:
+            _step(x, tile, w, lambda row, bits: popcount.add_bytes(counts[row], bits))
+        for sums, count in zip(totals, counts, strict=True):
+            sums.set(sums.v + popcount.widen(x.isa, count.v))
+
+
+def _step(x: Operands, tile: V.Expr, w: V.Expr, add: Callable[[int, V.Expr], None]) -> None:
+    """Word w of 16 outputs meets word w of every activation row."""
+    weight = x.weight(tile, w)
+    for row in range(x.rows):
+        add(row, x.meet(weight, x.sign(row, w)))
