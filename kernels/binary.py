@@ -88,7 +88,7 @@ def gemm(N: int, K: int, epilogue: str = "store", bias: bool = False) -> Kernel:
 def count(N: int, K: int, op: str = "xnor") -> Kernel:
     """The integers of one row: `"xnor"` sums of sign products, `"and"` how many k have both bits set; unit: 16 outputs.
 
-    C parameters: w, q u32[words][C], o i32[N padded]; outputs past N are 0. Raises UnsupportedError for another op or K.
+    C parameters: w, q u32[words][C], o i32[N padded]; outputs past N are 0. Raises UnsupportedError for other op or K.
     """
     name, linear = _counter("count", N, K, op)
 
@@ -129,7 +129,7 @@ def reference(
     codes: np.ndarray, alpha: np.ndarray, signs: np.ndarray, sa: np.ndarray, epilogue: str = "store",
     bias: np.ndarray | None = None, r: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Both linears: codes [N, K] and signs [M, K] of -1 and +1, alpha f32[N], sa f32[M] -> f64[M, N], half when gated."""
+    """Both linears: codes [N, K], signs [M, K] of -1 and +1, alpha f32[N], sa f32[M] -> f64[M, N], half when gated."""
     y = (signs.astype(np.int64) @ codes.astype(np.int64).T) * alpha.astype(np.float64) * sa.astype(np.float64)[:, None]
     return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)
 

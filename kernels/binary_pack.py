@@ -5,9 +5,9 @@ past K are 0. A weight `[N, K]` is stored in tiles of 16 rows:
 
     word 0 of 16 rows | word 1 of 16 rows | ... | scale f32[16]
 
-one 64-byte vector a word, rows past N all zero (scale 0). Activation rows are interleaved in panels of R = `rows(isa)`
-and each word stands there C = `copies(isa)` times: `u32[M/R][words][R][C]`; rows past m are zero words. A buffer for any
-instruction set needs `4 * MAX_COPIES * words` bytes a row. Both sides pad with equal bits, which exclusive or cancels:
+one 64-byte vector a word, rows past N all zero (scale 0). Activation rows are interleaved in panels of R = `rows(isa)`,
+each word repeated C = `copies(isa)` times: `u32[M/R][words][R][C]`; rows past m are zero words. A row takes up to
+`row_bytes(K)` on any instruction set. Both sides pad with equal bits, which an exclusive or cancels:
 
     sum over k of w[k] * x[k] = K - 2 * popcount(w ^ x)
 """
@@ -49,6 +49,11 @@ def copies(isa: Isa) -> int:
     duplication for nothing.
     """
     return MAX_COPIES if isa.triple.startswith("aarch64") else 1
+
+
+def row_bytes(K: int) -> int:
+    """Bytes of a row of K packed activations where they take most (ARM)."""
+    return words(K) * WORD_BITS // 8 * MAX_COPIES
 
 
 @dataclass(frozen=True)
