@@ -1,0 +1,60 @@
+"""The modelled profile for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeq.cli.table import table
+from edgeq.modelled.rows import CPUS
+
+NOTE = "modelled: nothing here was timed; counts are exact, cycles and times are estimates (--json: every assumption)"
+
+
+def text(result: dict[str, Any]) -> str:
+    """Tables: an entry a block, kernels by executed instructions, then what would follow for each processor."""
+    head = f"{result['model']} {result['bits']} ({result['variant']} on {result['device']}, 1 thread)\n{NOTE}"
+    blocks = [_entry(name, entry) for name, entry in result["entries"].items()]
+    return "\n\n".join([head, *blocks, _processors(result["assumptions"])])
+
+
+def _entry(name: str, entry: dict[str, Any]) -> str:
+    rows = [_kernel(kernel, entry) for kernel in entry["kernels"]]
+    rows.append(_total(entry))
+    heading = (f"{name}: kernel", "calls", "instructions", "share", "bytes", *(f"{cpu} Mcycles" for cpu in CPUS))
+    return "\n".join([table(heading, rows), *(_estimate(name, entry, cpu) for cpu in CPUS)])
+
+
+def _kernel(kernel: dict[str, Any], entry: dict[str, Any]) -> tuple[Any, ...]:
+    share = f"{kernel['instructions'] / entry['instructions']:.1%}"
+    moved = kernel["weight_bytes"] + kernel["kv_bytes"]
+    cycles = (_mega(kernel["cycles"][cpu]) for cpu in CPUS)
+    return kernel["name"], kernel["calls"] or "", f"{kernel['instructions']:,.0f}", share, f"{moved:,.0f}", *cycles
+
+
+def _total(entry: dict[str, Any]) -> tuple[Any, ...]:
+    moved = entry["weight_bytes"] + entry["kv_bytes"]
+    cycles = (_mega(entry["estimate"][cpu] and entry["estimate"][cpu]["cycles"]) for cpu in CPUS)
+    return "total", "", f"{entry['instructions']:,.0f}", "", f"{moved:,.0f}", *cycles
+
+
+def _mega(cycles: float | None) -> str:
+    return "-" if cycles is None else f"{cycles / 1e6:,.3f}"
+
+
+def _estimate(name: str, entry: dict[str, Any], cpu: str) -> str:
+    found = entry["estimate"][cpu]
+    if found is None:
+        return f"{cpu}: -"
+    rate = f"{found['rows_per_second']:,.1f} {'tokens' if name in ('prefill', 'decode') else 'runs'}/s"
+    sides = f"cycles alone {found['compute_seconds'] * 1e3:.2f} ms, bytes alone {found['memory_seconds'] * 1e3:.2f} ms"
+    error = f", off by {found['error']['median']:.0%} where measured" if found.get("error") else ""
+    return f"{cpu}: modelled {found['seconds'] * 1e3:.2f} ms, {rate} ({sides}){error}"
+
+
+def _processors(assumed: dict[str, Any]) -> str:
+    rows = [
+        (cpu, p["stands_for"], f"{p['clock_hz'] / 1e9:.2f}", f"{p['bandwidth_bytes_per_s'] / 1e9:.1f}",
+         p["no_figures_because"] or "")
+        for cpu, p in assumed["processors"].items()
+    ]  # fmt: skip
+    return table(("assumed", "stands for", "GHz", "GB/s", "no figures because"), rows)

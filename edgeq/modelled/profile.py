@@ -1,0 +1,136 @@
+"""`edgeq profile --device qemu`: instructions counted, cycles and bytes modelled, and the time that would follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeq.artifact.manifest import Manifest, read
+from edgeq.errors import UsageError
+from edgeq.modelled.assumptions import assumptions
+from edgeq.modelled.estimate import Load, Machine, seconds, total
+from edgeq.modelled.processors import BANDWIDTH, PROCESSORS
+from edgeq.modelled.rows import CPUS, Accounting, EntryRows, Row
+from edgeq.modelled.run import count_artifact
+
+SCHEMA_VERSION = 1
+PROMPT, DECODE = 64, 4
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run, and what to assume.
+
+    Attributes:
+        prompt: tokens through `prefill`. decode: tokens through `decode` after them. None: 64 and 4, as they fit.
+        variant: instruction-set variant to force.
+        bandwidth: bytes a second from memory. clocks: Hz by LLVM's CPU name, where other than in `PROCESSORS`.
+    """
+
+    prompt: int | None = None
+    decode: int | None = None
+    variant: str | None = None
+    bandwidth: float = BANDWIDTH
+    clocks: Mapping[str, float] = field(default_factory=dict)
+
+    def machines(self) -> dict[str, Machine]:
+        """What each processor is assumed to do."""
+        return {p.cpu: Machine(self.clocks.get(p.cpu, p.clock_hz), self.bandwidth) for p in PROCESSORS}
+
+
+def profile_modelled(
+    artifact: str | Path, cpu: str, settings: Settings | None = None, progress: Report | None = None
+) -> dict[str, Any]:
+    """The object that `edgeq profile --device qemu:CPU --json` prints; nothing in it is a measured time.
+
+    Raises UsageError for what does not fit the artifact, TargetError where the emulator or LLVM's tools are missing,
+    and as `count_artifact`.
+    """
+    say = progress or (lambda stage, done, total: None)
+    path, settings = Path(artifact), settings or Settings()
+    manifest = read(path)
+    prompt, decode = _tokens(manifest, settings)
+    say(f"count instructions on {cpu}", 0, 0)
+    counts = count_artifact(path, manifest, cpu, prompt, decode, settings.variant)
+    say("model cycles", 0, 0)
+    accounting, machines = Accounting(manifest.to_json(), counts), settings.machines()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "modelled": True,
+        "path": str(path),
+        "model": manifest.model,
+        "bits": manifest.bits,
+        "device": f"qemu:{cpu}",
+        "variant": counts.variant,
+        "entries": {name: describe_entry(found, machines) for name, found in accounting.entries().items()},
+        "assumptions": assumptions(machines, accounting.refused, "defaults and options"),
+    }
+
+
+def _tokens(manifest: Manifest, settings: Settings) -> tuple[int, int]:
+    context, chunk = manifest.memory["context"], manifest.memory["chunk"]
+    if not context:
+        if settings.prompt or settings.decode:
+            raise UsageError("this model takes no tokens: leave out --prefill and --decode")
+        return 0, 0
+    decode = settings.decode or min(DECODE, context)
+    prompt = min(PROMPT, chunk, context - decode) if settings.prompt is None else settings.prompt
+    if prompt + decode > context:
+        raise UsageError(f"{prompt} and {decode} tokens do not fit the artifact's context of {context}")
+    return prompt, decode
+
+
+def describe_entry(found: EntryRows, machines: Mapping[str, Machine]) -> dict[str, Any]:
+    """One run of an entry: `per_row` figures are of a token (of a static entry, a run)."""
+    rows = found.runs[0].rows
+    instructions = sum(row.instructions for row in found.rows)
+    return {
+        "runs": len(found.runs),
+        "rows": rows,
+        "positions": [run.position for run in found.runs],
+        "instructions": instructions,
+        "instructions_per_row": instructions / rows,
+        "weight_bytes": sum(row.weight_bytes for row in found.rows),
+        "kv_bytes": sum(row.kv_bytes for row in found.rows),
+        "estimate": {cpu: _estimate(found, cpu, machines[cpu]) for cpu in CPUS},
+        "kernels": [_kernel(row, machines) for row in found.rows],
+    }
+
+
+def load_of(row: Row, cpu: str) -> Load | None:
+    """Cycles and bytes of a row; None where the processor has no cycles."""
+    cycles = row.cycles[cpu]
+    return None if cycles is None else Load(cycles, row.weight_bytes + row.kv_bytes)
+
+
+def _estimate(found: EntryRows, cpu: str, machine: Machine) -> dict[str, Any] | None:
+    loads = [load for row in found.rows if (load := load_of(row, cpu))]
+    if len(loads) < len(found.rows):
+        return None
+    parts = [seconds(load, machine) for load in loads]
+    return {
+        "cycles": sum(load.cycles for load in loads),
+        "seconds": total(parts),
+        "rows_per_second": found.runs[0].rows / total(parts),
+        "compute_seconds": sum(part.compute for part in parts),
+        "memory_seconds": sum(part.memory for part in parts),
+    }
+
+
+def _kernel(row: Row, machines: Mapping[str, Machine]) -> dict[str, Any]:
+    loads = {cpu: load_of(row, cpu) for cpu in CPUS}
+    times = {cpu: seconds(load, machines[cpu]) if load else None for cpu, load in loads.items()}
+    return {
+        "name": row.name,
+        "calls": row.calls,
+        "instructions": row.instructions,
+        "weight_bytes": row.weight_bytes,
+        "kv_bytes": row.kv_bytes,
+        "cycles": row.cycles,
+        "seconds": {cpu: t.total if t else None for cpu, t in times.items()},
+        "bound": {cpu: t.bound if t else None for cpu, t in times.items()},
+        "hot_loop": row.hot_loop,
+    }

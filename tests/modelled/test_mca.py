@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeq.errors import ToolchainError, UnsupportedError
+from edgeq.modelled.disassembly import Instruction
+from edgeq.modelled.loops import Stretch
+from edgeq.modelled.mca import Cycles, mca, mca_all, parse
+
+
+def stretch(*lines: str) -> Stretch:
+    body = tuple(Instruction(4 * i, *line.split(" ", 1), place=None) for i, line in enumerate(lines))
+    return Stretch(body, 1, False)
+
+
+def test_the_summary_is_read() -> None:
+    summary = {"BlockRThroughput": 2.5, "TotalCycles": 303}
+    output = json.dumps({"CodeRegions": [{"Name": "3", "SummaryView": summary}]})
+    assert parse(output) == {3: summary}
+    with pytest.raises(ToolchainError, match="something else"):
+        parse("oops")
+
+
+def test_instructions_a_cycle() -> None:
+    assert Cycles(total=8.0, rthroughput=6.0, instructions=20).ipc == 2.5
+
+
+@pytest.mark.usefixtures("llvm")
+@pytest.mark.parametrize("cpu", ["cortex-a55", "neoverse-n1", "neoverse-v1"])
+def test_a_chain_of_additions_takes_a_cycle_each(cpu: str) -> None:
+    chain = stretch(*["add x0, x0, #1"] * 12)
+    assert mca(chain, cpu).total == pytest.approx(12, abs=0.5)
+
+
+@pytest.mark.usefixtures("llvm")
+def test_the_port_bound_is_below_the_cycles_of_a_chain() -> None:
+    chain = [f"sdot v0.4s, v{i}.16b, v{i}.16b" for i in range(1, 9)]
+    apart = [f"sdot v{i}.4s, v30.16b, v31.16b" for i in range(1, 9)]
+    slow, fast = mca_all([stretch(*chain), stretch(*apart)], "neoverse-n1")
+    assert slow.rthroughput == fast.rthroughput == pytest.approx(4)  # two pipes
+    assert slow.total > fast.total >= fast.rthroughput
+
+
+@pytest.mark.usefixtures("llvm")
+def test_calls_and_returns_are_left_out() -> None:
+    with_call = Stretch((*stretch("add x0, x0, #1").body, Instruction(4, "bl", "0x40 <g>", 0x40)), 1, False)
+    assert mca(with_call, "neoverse-n1").total == pytest.approx(1, abs=0.1)
+    assert mca(stretch("ret "), "neoverse-n1").total == 0
+
+
+@pytest.mark.usefixtures("llvm")
+def test_a_processor_without_the_instruction_is_refused_with_its_name() -> None:
+    with pytest.raises(UnsupportedError, match="neoverse-n1 lacks i8mm"):
+        mca(stretch("smmla v0.4s, v1.16b, v2.16b"), "neoverse-n1")
+    assert mca(stretch("smmla v0.4s, v1.16b, v2.16b"), "neoverse-v1").total > 0
