@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-COMMANDS = ("compile", "run", "inspect", "profile", "eval", "targets", "opt")
+COMMANDS = ("compile", "run", "inspect", "profile", "eval", "targets", "opt", "package")
 
 
 class App(click.Group):

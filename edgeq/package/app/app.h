@@ -42,14 +42,14 @@ typedef struct {
   int threads;         /* 0: a core each */
   const char *variant; /* NULL: the best that this CPU runs */
   int quiet, json;     /* no remarks on stderr; the result as one JSON object */
-  int bench, info;
+  int bench, info, version, licence, help;
 } edgeq_app_common;
 
 typedef struct {
   const char *name;           /* of the program in messages: argv[0] without folders */
   edgeq_app_section weights, vocabulary, facts; /* mapped, read only; vocabulary is empty where no text goes in */
   edgeq_context *ctx;         /* open after edgeq_app_start */
-  struct edgeq_tokenizer *tokenizer; /* likewise; NULL without a vocabulary */
+  struct edgeq_tokenizer *tokenizer; /* of programs that read text */
   edgeq_app_common options;
 } edgeq_app;
 
@@ -80,7 +80,7 @@ typedef struct {
 } edgeq_app_option;
 
 /* Reads the command line: `options` beside the common ones (--threads, --variant, --quiet, --json, --bench, --info,
- * --version, --help); opens the model and its tokenizer; does --bench, --info and the like. After EDGEQ_OK argv[1] to
+ * --version, --licence, --help); opens the model; does --bench, --info and the like. After EDGEQ_OK argv[1] to
  * argv[*argc - 1] are the arguments that are no options; "--" ends options. `takes` is what the usage line says of
  * those. Anything else than EDGEQ_OK is returned by the caller as it is; the message has been printed. */
 int edgeq_app_start(edgeq_app *app, int *argc, char **argv, const char *takes, const edgeq_app_option *options);

@@ -1,0 +1,1 @@
+"""`edgeq package`: an artifact becomes one static executable with its weights inside."""
