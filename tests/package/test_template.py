@@ -17,7 +17,7 @@ NOON = datetime(2030, 1, 2, 12)
 SEGMENTED = {name: source for name, source in PUBLISHED.items() if source is not LLAMA2}
 TEXTS = st.one_of(
     st.text(max_size=12),
-    st.sampled_from(["", " ", "\n", " pad \n", "<|im_end|>", "</s>", "[/INST]", "{{ 1 }}", "\u3000wide\x1c", "<think>a"]),
+    st.sampled_from(["", " ", " pad \n", "<|im_end|>", "</s>", "[/INST]", "{{ 1 }}", "\u3000wide\x1c", "<think>"]),
 )
 
 
