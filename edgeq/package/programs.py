@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.errors import UnsupportedError
+from edgeq.package import image
 
 APP = Path(__file__).resolve().parent / "app"
-IMAGE = APP.parent / "image"
 _EVERY = ("main", "sections", "options", "facts", "say", "info", "bench", "buffer")
 _TEXT = ("utf8", "tokens")
 
@@ -20,23 +20,25 @@ class Program:
     Attributes:
         run: the C function that does the work (app.h). files: of `app/`, beside those that all have.
         reads: "text" (then a tokenizer goes in) or "image". example: what follows the program's name.
+        image: of `image/`, beside what all programs over photos share.
     """
 
     run: str
     files: tuple[str, ...]
     reads: str
     example: str
+    image: tuple[str, ...] = ()
 
     @property
     def sources(self) -> list[Path]:
         """Its C files but for the tokenizer's."""
         files = [APP / f"{name}.c" for name in (*_EVERY, *self.files)]
-        return files + (sorted(IMAGE.glob("*.c")) if self.reads == "image" else [])
+        return files + (list(image.sources(*self.image)) if self.reads == "image" else [])
 
     @property
     def include(self) -> list[Path]:
         """Folders of the headers."""
-        return [APP, IMAGE]
+        return [APP, image.INCLUDE]
 
 
 _CHAT = ("chat", "answer", "stream", "conversation", "stop")
@@ -46,8 +48,12 @@ PROGRAMS = {
     "text-classification": Program(
         "edgeq_app_classify_text", (*_TEXT, "texts", "scores", "classify_text"), "text", '"what a film"'
     ),
-    "image-classification": Program("edgeq_app_classify_image", ("scores",), "image", "photo.jpg"),
-    "segmentation": Program("edgeq_app_segment", (), "image", "photo.jpg --point 310,220 -o mask.png"),
+    "image-classification": Program("edgeq_app_classify_image", ("scores",), "image", "photo.jpg", ("classify",)),
+    "image-features": Program("edgeq_app_embed_image", (), "image", "photo.jpg", ("features",)),
+    "detection": Program("edgeq_app_detect", ("scores",), "image", "photo.jpg", ("detect",)),
+    "segmentation": Program(
+        "edgeq_app_segment", (), "image", "photo.jpg --point 310,220 -o mask.png", ("segment", "points")
+    ),
 }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgeq.lower.toolchain import cc
 from edgeq.package.image import INCLUDE, LIBRARY
 from edgeq.tasks.image import Steps
+from edgeq.tasks.resizing import Size
 
 RULES = {"exact": 1, "shortest": 2, "bounded": 3, "longest": 4, "box": 5}
 
@@ -110,7 +111,7 @@ def steps(spec: Steps) -> CSteps:
     return found
 
 
-def prepare(pixels: np.ndarray, spec: Steps, size: tuple[int, int], stride: int) -> tuple[np.ndarray, Sizes]:
+def prepare(pixels: np.ndarray, spec: Steps, size: Size, stride: int) -> tuple[np.ndarray, Sizes]:
     """f32[C, height, stride] of NaN where nothing was written, and the sizes."""
     height, width = size
     data = np.full((pixels.shape[2], height, stride), np.nan, np.float32)
@@ -120,17 +121,17 @@ def prepare(pixels: np.ndarray, spec: Steps, size: tuple[int, int], stride: int)
     return data, found
 
 
-def resized(spec: Steps, size: tuple[int, int]) -> tuple[int, int]:
+def resized(spec: Steps, size: Size) -> Size:
     """(height, width) after resizing."""
     found = Sizes(height=size[0], width=size[1])
     _check(library().edgeq_resized(ctypes.byref(steps(spec)), ctypes.byref(found)))
     return found.resized_height, found.resized_width
 
 
-def full_mask(logits: np.ndarray, square: tuple[int, int], original: tuple[int, int], resized: tuple[int, int]) -> np.ndarray:
-    """u8[H, W]: 255 where the enlarged logits f32[h, stride] are above zero; columns beyond the square's half are padding."""
+def full_mask(logits: np.ndarray, width: int, square: Size, original: Size, resized: Size) -> np.ndarray:
+    """u8[H, W]: 255 where the enlarged logits f32[h, stride], of which `width` columns count, are above zero."""
     out, sizes = Image(), Sizes(*original, *resized)
-    given = Logits(logits.ctypes.data, logits.shape[0], logits.shape[0], logits.shape[1], *square)
+    given = Logits(logits.ctypes.data, logits.shape[0], width, logits.shape[1], *square)
     _check(library().edgeq_full_mask(ctypes.byref(given), ctypes.byref(sizes), ctypes.byref(out)))
     return _taken(out)[:, :, 0]
 

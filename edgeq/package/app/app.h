@@ -120,4 +120,6 @@ int edgeq_app_embed(edgeq_app *app, int argc, char **argv);
 int edgeq_app_classify_text(edgeq_app *app, int argc, char **argv);
 int edgeq_app_segment(edgeq_app *app, int argc, char **argv);        /* edgeq/package/image/segment.c */
 int edgeq_app_classify_image(edgeq_app *app, int argc, char **argv); /* edgeq/package/image/classify.c */
+int edgeq_app_embed_image(edgeq_app *app, int argc, char **argv);    /* edgeq/package/image/features.c */
+int edgeq_app_detect(edgeq_app *app, int argc, char **argv);         /* edgeq/package/image/detect.c */
 #endif

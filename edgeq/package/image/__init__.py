@@ -1,6 +1,7 @@
 """Photos and masks in C for packaged executables: decoding, resizing and preparing as `edgeq.tasks` does in Python.
 
-`image.h` is the interface; `segment.c`, `classify.c` and `detect.c` are the programs over it (`edgeq/package/app/app.h`).
+`image.h` is the interface of LIBRARY, which knows files' bytes and pixels only; the programs over it read photos into a
+model's entries (`photo.h`) and are started by `edgeq/package/app/main.c`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 
 INCLUDE = Path(__file__).resolve().parent
-LIBRARY = tuple(
-    INCLUDE / f"{name}.c"
-    for name in (
-        "decode", "upright", "exif", "checksum", "inflate", "png", "png_write", "jpeg", "jpeg_scan", "jpeg_idct",
-        "jpeg_colour", "bmp", "pnm", "resize", "prepare", "mask",
-    )
+
+
+def _files(*names: str) -> tuple[Path, ...]:
+    return tuple(INCLUDE / f"{name}.c" for name in names)
+
+
+LIBRARY = _files(
+    "decode", "upright", "exif", "checksum", "inflate", "png", "png_write", "jpeg", "jpeg_scan", "jpeg_idct",
+    "jpeg_colour", "bmp", "pnm", "resize", "prepare", "mask",
 )  # fmt: skip
+
+
+def sources(*programs: str) -> tuple[Path, ...]:
+    """C files of a program over photos beside those of `edgeq/package/app`: LIBRARY, what all share, its own."""
+    return (*LIBRARY, *_files("photo", "steps", *programs))
