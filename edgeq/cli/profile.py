@@ -1,9 +1,9 @@
-"""`edgeq profile`: how fast an artifact is on this machine, and where its time goes."""
+"""`edgeq profile`: how fast an artifact is on a device, and where its time goes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +12,17 @@ from edgeq.cli.command import Command, json_option
 from edgeq.cli.progress import reporting
 from edgeq.cli.table import megabytes, table
 
+if TYPE_CHECKING:
+    from edgeq.cli.progress import Report
+    from edgeq.measure.profile import Settings
+
 EXAMPLES = (
     "edgeq profile build/smollm2",
     "edgeq profile build/smollm2 --prefill 512,128 --decode 128 --threads 1",
     "edgeq profile build/minilm --brief --json",
+    "edgeq profile build/smollm2-arm64 --device ssh://pi@raspberrypi.local",
+    "edgeq profile build/smollm2-arm64 --device adb",
+    "edgeq profile build/smollm2-arm64 --device qemu:cortex-a76",
 )
 BRIEF_S, FULL_S = 2.0, 15.0
 
@@ -28,6 +35,8 @@ BRIEF_S, FULL_S = 2.0, 15.0
 @click.option("--brief", is_flag=True, help=f"{BRIEF_S:.0f} s a measurement (else {FULL_S:.0f}), stable or not.")
 @click.option("-t", "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="0: a core each.")
 @click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs.")
+@click.option("--device", default="local", show_default=True, help="Where: see `edgeq devices --help`.")
+@click.option("--device-dir", help="Folder of edgeq's on the device; default: ~/.cache/edgeq/device there.")
 @json_option
 def command(
     artifact: Path,
@@ -37,24 +46,61 @@ def command(
     brief: bool,
     threads: int,
     variant: str | None,
+    device: str,
+    device_dir: str | None,
     as_json: bool,
 ) -> None:
     """Time ARTIFACT: prefill, decode and first token, or a run of each static entry; load, memory, and each op
     beside the machine's bandwidth.
 
+    On another --device, weights are pushed once and a program with the artifact's code whenever that changed. An
+    emulated device gives counts and modelled times, labelled so, never measured ones.
+
     Speeds are of the model alone: neither tokenization, preprocessing nor sampling is in them.
     """
-    from edgeq.measure.profile import Settings, profile
+    from edgeq.measure.profile import Settings
 
     budget = BRIEF_S if brief else FULL_S
     settings = Settings(None if prefill is None else _lengths(prefill), decode, budget, repeats, threads, variant)
     with reporting() as progress:
-        result = profile(artifact, settings, progress)
+        result = _profile(artifact, settings, device, device_dir, progress)
     if as_json:
         console.print_json(result)
         return
+    if result.get("modelled"):
+        from edgeq.cli.modelled_text import text as modelled_text
+
+        click.echo(modelled_text(result))
+        return
     click.echo(text(result))
     _warn(result)
+
+
+def _profile(artifact: Path, settings: Settings, device: str, folder: str | None, progress: Report) -> dict[str, Any]:
+    """In this process on this machine, else on the device."""
+    if device == "local":
+        from edgeq.measure.profile import profile
+
+        return profile(artifact, settings, progress)
+    from edgeq.devices.device import open_device
+    from edgeq.devices.profile import profile_on
+
+    with open_device(device, folder) as opened:
+        if opened.emulated:
+            return _modelled(artifact, settings, opened.name, progress)
+        return profile_on(opened, artifact, settings, progress)
+
+
+def _modelled(artifact: Path, settings: Settings, device: str, progress: Report) -> dict[str, Any]:
+    from edgeq.errors import UsageError
+    from edgeq.modelled.profile import Settings as Modelled
+    from edgeq.modelled.profile import profile_modelled
+
+    if settings.prefill and len(settings.prefill) > 1:
+        raise UsageError(f"--device {device} counts one prompt: give a single length to --prefill")
+    prompt = settings.prefill[0] if settings.prefill else None
+    cpu = device.partition(":")[2]
+    return profile_modelled(artifact, cpu, Modelled(prompt, settings.decode, settings.variant), progress)
 
 
 def _lengths(given: str) -> tuple[int, ...]:
@@ -67,9 +113,13 @@ def _lengths(given: str) -> tuple[int, ...]:
 
 
 def _warn(result: dict[str, Any]) -> None:
-    restless = [name for name, rate in result["tokens_per_second"].items() if not rate["stable"]]
+    rates = {**result["tokens_per_second"], **result["latency"]}
+    restless = [name for name, rate in rates.items() if not rate["stable"]]
     if restless:
         console.note(f"not stable (standard deviation over 3 %): {', '.join(restless)}; is something else running?")
+    heat = result.get("temperature")
+    if heat and not heat["cool"]:
+        console.note(f"hot: it did not cool to {heat['start_celsius']:.0f} °C; the last measurements may be slow")
 
 
 def text(result: dict[str, Any]) -> str:
@@ -83,7 +133,8 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _heading(result: dict[str, Any]) -> str:
-    where = f"{result['variant']}, {result['threads']} threads, {result['machine']['cpu']}"
+    device = "" if result["device"]["spec"] == "local" else f"{result['device']['spec']}: "
+    where = f"{device}{result['variant']}, {result['threads']} threads, {result['machine']['cpu']}"
     return f"{result['model']} {result['bits']} ({where})"
 
 
@@ -113,12 +164,20 @@ def _facts(result: dict[str, Any]) -> str:
         "load": f"{result['load_seconds'] * 1e3:.0f} ms, hashes checked",
         "first token": _first_token(result["first_token"]),
         "resident": f"{megabytes(resident['artifact_bytes'])} for the artifact at most (VmHWM less VmRSS before), "
-        f"{megabytes(resident['process_peak_bytes'])} with Python",
+        f"{megabytes(resident['process_peak_bytes'])} for the whole process",
         "bandwidth": f"{ceiling} read with {bandwidth['threads']} threads, measured in this run; "
         "what stays in the caches is read faster",
         "decode": _decode(result),
+        "temperature": _temperature(result.get("temperature")),
     }
     return "\n".join(f"{name + ':':13}{value}" for name, value in lines.items() if value)
+
+
+def _temperature(heat: dict[str, Any] | None) -> str:
+    if not heat:
+        return ""
+    degrees = " -> ".join(f"{heat[key]:.0f}" for key in ("start_celsius", "highest_celsius", "end_celsius"))
+    return f"{degrees} °C (start, highest, end); {heat['waited_seconds']:.0f} s of waiting to cool down"
 
 
 def _first_token(first: dict[str, Any] | None) -> str:

@@ -16,12 +16,13 @@ from edgeq.measure.bandwidth import Bandwidth, read_bandwidth
 from edgeq.measure.latency import Latency, latency, write_inputs
 from edgeq.measure.machine import this_machine
 from edgeq.measure.operations import Operation, operations
-from edgeq.measure.report import FIRST, FIRST_TOKEN_PROMPT, Measured, report
+from edgeq.measure.report import FIRST, FIRST_TOKEN_PROMPT, Measured, Setting, report
 from edgeq.measure.speed import decode_rate, first_token_seconds, prefill_rate
 from edgeq.measure.spread import LEAST, Spread, repeat
 from edgeq.runtime.loader import Profile, Session
 
 PREFILL, DECODE = (512, 128), 128
+IN_PROCESS = "in this process"
 Report = Callable[[str, int, int], None]
 
 
@@ -35,6 +36,7 @@ class Settings:
         budget_s: seconds a measurement may repeat, beyond `repeats` runs, until it is stable.
         repeats: least number of runs of each measurement.
         threads: 0 is one for each usable core. variant: instruction-set variant to force.
+        cool_s: seconds that all waits for a hot device together may take; in this process nothing waits.
     """
 
     prefill: tuple[int, ...] | None = None
@@ -43,6 +45,7 @@ class Settings:
     repeats: int = LEAST
     threads: int = 0
     variant: str | None = None
+    cool_s: float = 120.0
 
 
 def profile(path: str | Path, settings: Settings | None = None, progress: Report | None = None) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def profile(path: str | Path, settings: Settings | None = None, progress: Report
     Raises UsageError when the context is shorter than what should be measured, and as `Session`.
     """
     manifest = read(Path(path)).to_json()
-    settings = _fitting(settings or Settings(), manifest)
+    settings = fitting(settings or Settings(), manifest)
     say = progress or (lambda stage, done, total: None)
     # Before the model is opened and after its memory was read: the buffer is no part of the model.
     ceiling = _bandwidth(settings.threads or this_machine().cores, None, say)
@@ -64,10 +67,10 @@ def profile(path: str | Path, settings: Settings | None = None, progress: Report
         resident = _resident(before)
         ceiling = _bandwidth(session.info.threads, ceiling, say)
         measured = Measured(load_s, speeds, latencies, entries, resident, ceiling)
-        return report(path, manifest, session, measured)
+        return report(path, manifest, _setting(session), measured)
 
 
-def _fitting(settings: Settings, manifest: dict[str, Any]) -> Settings:
+def fitting(settings: Settings, manifest: dict[str, Any]) -> Settings:
     """The settings with what was left open chosen; raises UsageError for what cannot be measured."""
     context = manifest["memory"]["context"]
     names = {entry["name"] for entry in manifest["entries"]}
@@ -84,6 +87,12 @@ def _fitting(settings: Settings, manifest: dict[str, Any]) -> Settings:
     if "prefill" in names and prefill is None:
         prefill = tuple(n for n in PREFILL if n <= context) or (context,)
     return replace(settings, prefill=prefill or (), decode=decode or min(DECODE, context))
+
+
+def _setting(session: Session) -> Setting:
+    info, machine = session.info, this_machine()
+    device = {"spec": "local", "how": IN_PROCESS}
+    return Setting(info.variant, info.threads, info.context, machine.cpu, machine.cores, machine.memory_bytes, device)
 
 
 def _open(path: str | Path, settings: Settings) -> tuple[int, float, Session]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeq.measure.bandwidth import Bandwidth
 from edgeq.measure.latency import Latency
-from edgeq.measure.machine import this_machine
 from edgeq.measure.operations import Operation
-from edgeq.measure.spread import Spread
-
-if TYPE_CHECKING:
-    from edgeq.runtime.loader import Session
+from edgeq.measure.spread import STABLE, Spread, deviation
 
 SCHEMA_VERSION = 2
 FIRST_TOKEN_PROMPT = 128
@@ -21,8 +17,26 @@ FIRST = "first_token_seconds"
 
 
 @dataclass(frozen=True)
+class Setting:
+    """Where and how a model was measured.
+
+    Attributes:
+        variant, threads, context: of the open model. cpu, cores, memory_bytes: of the machine.
+        device: its spec, how the model ran there, and whatever else is known of it.
+    """
+
+    variant: str
+    threads: int
+    context: int
+    cpu: str
+    cores: int
+    memory_bytes: int
+    device: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Measured:
-    """Measurements of one session.
+    """Measurements of one open model.
 
     Attributes:
         load_s: seconds to open it. speeds: tokens a second by `prefill_N`, `decode_N`; seconds under FIRST.
@@ -37,20 +51,20 @@ class Measured:
     ceiling: Bandwidth
 
 
-def report(path: str | Path, manifest: dict[str, Any], session: Session, measured: Measured) -> dict[str, Any]:
+def report(path: str | Path, manifest: dict[str, Any], setting: Setting, measured: Measured) -> dict[str, Any]:
     """The object. Of what a model has no entry for, `latency` and rates are {}, `first_token` and `decode_*` None."""
-    machine, info = this_machine(), session.info
     rates = {name: rate for name, rate in measured.speeds.items() if name != FIRST}
     return {
         "schema_version": SCHEMA_VERSION,
         "path": str(path),
         "model": manifest["model"],
         "bits": manifest["bits"],
-        "variant": info.variant,
-        "threads": info.threads,
-        "machine": {"cpu": machine.cpu, "cores": machine.cores, "memory_bytes": machine.memory_bytes},
+        "device": setting.device,
+        "variant": setting.variant,
+        "threads": setting.threads,
+        "machine": {"cpu": setting.cpu, "cores": setting.cores, "memory_bytes": setting.memory_bytes},
         "load_seconds": measured.load_s,
-        "first_token": _first_token(measured, info.context),
+        "first_token": _first_token(measured, setting.context),
         "tokens_per_second": {name: asdict(rate) for name, rate in rates.items()},
         "latency": {name: _latency(name, found, measured) for name, found in measured.latencies.items()},
         "resident": measured.resident,
@@ -77,6 +91,7 @@ def _latency(name: str, found: Latency, measured: Measured) -> dict[str, Any]:
     return {
         **{f"{key}_seconds": getattr(found, key) for key in ("p50", "p90", "best", "mean")},
         "runs": len(found.samples),
+        "stable": deviation(found.samples) <= STABLE * found.mean,
         "runs_per_second": found.runs_per_s,
         "weight_bytes": weight_bytes,
         "bytes_per_s": weight_bytes / found.p50,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 STABLE = 0.03
@@ -32,9 +32,14 @@ class Spread:
 def summarize(samples: list[float]) -> Spread:
     """Spread of at least one sample."""
     mean = statistics.fmean(samples)
-    stdev = statistics.stdev(samples) if len(samples) > 1 else 0.0
+    stdev = deviation(samples)
     stable = len(samples) > 1 and stdev <= STABLE * mean
     return Spread(mean, stdev, statistics.median(samples), max(samples), tuple(samples), stable)
+
+
+def deviation(samples: Sequence[float]) -> float:
+    """Sample standard deviation; 0 of a single sample."""
+    return statistics.stdev(samples) if len(samples) > 1 else 0.0
 
 
 def repeat(
