@@ -1,6 +1,6 @@
 # `make demo` and `make test` each set everything up by themselves: a virtual environment in .venv, edgeq in it, then the work.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types pytest bench models readme clean
+.PHONY: help setup tools demo test lint types pytest bench models readme clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,8 +49,18 @@ types: setup ## Type-check the package as it is installed
 	ln -s $(CURDIR)/edgeq/* $(CURDIR)/passes $(CURDIR)/kernels $(CURDIR)/targets build/types/edgeq/
 	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgeq
 
-pytest: setup ## The tests alone
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "$(PYTEST_MARKS)" < /dev/null
+# An emulator of arm64, a server and a client of devices; without llvm-mca the tests of modelled cycles skip.
+tools: ## Install the programs of other projects that tests run, where they are missing
+	.ci/install-qemu
+	.ci/install-tool sshd openssh-server
+	.ci/install-tool adb adb
+	-.ci/install-tool llvm-mca-19 llvm-19
+
+# Tests of one file stay together: they share what is compiled for them.
+pytest: export PATH := $(CURDIR)/build/tools/bin:$(PATH)
+pytest: export EDGEQ_REQUIRE_QEMU := 1
+pytest: setup tools ## The tests alone
+	$(BIN)/python -m pytest --dist loadfile -n $(PYTEST_WORKERS) -m "$(PYTEST_MARKS)" < /dev/null
 
 bench: setup ## edgeq beside llama.cpp, onnxruntime-genai and OpenVINO (see benchmarks/)
 	$(BIN)/python benchmarks/llm_cpu.py

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from everywhere import everywhere
+from kernel_library import link_shared
 
 from edgeq.errors import ToolchainError
 from edgeq.kernels import linear_int
@@ -14,7 +15,7 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.compile import compile_object
 from edgeq.kernels.kernel import Kernel, Param
 from edgeq.quant.format import WeightFormat
-from edgeq.targets import x86_64
+from edgeq.targets import find, x86_64
 
 
 def _body(lo, hi, a, b, h, o):
@@ -62,16 +63,18 @@ def test_float_operations_round_as_stated_on_every_isa(lib, rng):
         assert np.array_equal(g, w), i
 
 
-def test_objects_of_several_isas_link_together_with_libm_alone(tmp_path, link_objects):
+@pytest.mark.parametrize("target", ["x86-64", "arm64"])
+def test_objects_of_several_isas_link_together_with_libm_alone(tmp_path, target):
     """Each object has its own fp16 conversions; `-z defs` refuses what libc, libm, compiler-rt lack."""
     kernels = [RULES, linear_int.gemv(16, 32, WeightFormat.parse("w4g32"))]
-    paths = [tmp_path / f"{isa.name}.o" for isa in x86_64.TARGET.isas]
-    for isa, path in zip(x86_64.TARGET.isas, paths, strict=True):
+    paths = {isa: tmp_path / f"{isa.name}.o" for isa in find(target).isas}
+    for isa, path in paths.items():
         compile_object(kernels, isa, path)
         assert not re.search(rb"\0__(extendhfsf2|truncsfhf2)\0", path.read_bytes())
-    shared = link_objects(paths, tmp_path / "all.so")
-    assert all(hasattr(shared, f"{k.name}_{isa.name}") for k in kernels for isa in x86_64.TARGET.isas)
-    imported = set(re.findall(rb"\0(fmaf|__[a-z]+hf2|TVM\w+)\0", (tmp_path / "all.so").read_bytes()))
+    link_shared(paths.values(), tmp_path / "all.so", target)
+    linked = (tmp_path / "all.so").read_bytes()
+    assert all(f"\0{k.name}_{isa.name}\0".encode() in linked for k in kernels for isa in paths)
+    imported = set(re.findall(rb"\0(fmaf|__[a-z]+hf2|TVM\w+)\0", linked))
     assert imported <= {b"fmaf"}
 
 

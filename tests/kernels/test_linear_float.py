@@ -14,7 +14,6 @@ from edgeq.kernels import linear_float
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
-from edgeq.targets import x86_64
 
 # format, N, K, rows, epilogue, bias
 CASES = [
@@ -44,9 +43,7 @@ def results(lib, case: tuple, c: Case) -> Iterator[np.ndarray]:
     epilogue, bias = case[4], c.bias if case[5] else None
     width, m = Epilogue.parse(epilogue).width(case[1]), len(c.x)
     vector, matrix = kernels(case)
-    for isa in x86_64.TARGET.isas:
-        if not hasattr(lib.shared, f"{vector.name}_{isa.name}"):
-            continue
+    for isa in lib.isas:
         rows = []
         for i in range(m):
             o = aligned(np.ascontiguousarray(c.r[i, :width]))

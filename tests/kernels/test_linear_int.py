@@ -14,7 +14,6 @@ from edgeq.kernels import linear_int
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
-from edgeq.targets import x86_64
 
 # format, N, K, rows, epilogue, bias, extreme codes
 CASES = [
@@ -41,10 +40,6 @@ def lib(compile_kernels):
     return compile_kernels(k for case in CASES for k in kernels(case))
 
 
-def isas(lib, kernel) -> list:
-    return [i for i in x86_64.TARGET.isas if hasattr(lib.shared, f"{kernel.name}_{i.name}")]
-
-
 def gemv_rows(lib, isa, kernel, c: Case, width: int, bias: np.ndarray | None) -> np.ndarray:
     """Every row by the GEMV, its units in two ranges as two threads would take them; `o` is `r`."""
     out, units = c.r[: len(c.x), :width].copy(), width // 16
@@ -58,7 +53,11 @@ def gemv_rows(lib, isa, kernel, c: Case, width: int, bias: np.ndarray | None) ->
 
 def gemm_rows(lib, isa, kernel, c: Case, width: int, bias: np.ndarray | None) -> np.ndarray:
     R, units = isa.gemm_rows, width // 16
-    q, corr, o = panels(c.q, R, 4), panels(c.corr, R, 1), aligned(np.ascontiguousarray(c.r[:, :width]))
+    q, corr, o = (
+        panels(c.q, R, 4 * isa.panel_quads),
+        panels(c.corr, R, 1),
+        aligned(np.ascontiguousarray(c.r[:, :width])),
+    )
     for lo, hi in ((0, units // 3), (units // 3, units)):
         lib(isa, kernel, lo, hi, len(c.x), c.packed, bias, q, corr, padded_rows(c.sa), o, o)
     return o[: len(c.x)]
@@ -68,7 +67,7 @@ def results(lib, case: tuple, c: Case) -> Iterator[np.ndarray]:
     epilogue, bias = case[4], c.bias if case[5] else None
     width = Epilogue.parse(epilogue).width(case[1])
     vector, matrix = kernels(case)
-    for isa in isas(lib, vector):
+    for isa in lib.isas:
         yield gemv_rows(lib, isa, vector, c, width, bias)
         yield gemm_rows(lib, isa, matrix, c, width, bias)
 

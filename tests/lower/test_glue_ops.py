@@ -176,11 +176,13 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "image to pixels": (lambda x: x.permute(0, 2, 3, 1), (R(1, 3, 9, 33),)),
     "pixels to image": (lambda x: x.permute(0, 3, 1, 2).reshape(1, 3, 297), (R(1, 9, 33, 3),)),
 }  # fmt: skip
+LIBM = ("powers", "sine")
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    return Suite({name: Case(f, inputs) for name, (f, inputs) in CASES.items()}, tmp_path_factory.mktemp("glue"))
+    cases = {name: Case(f, inputs, libm=name in LIBM) for name, (f, inputs) in CASES.items()}
+    return Suite(cases, tmp_path_factory.mktemp("glue"))
 
 
 @pytest.mark.parametrize("name", CASES)
