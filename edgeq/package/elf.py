@@ -1,7 +1,8 @@
 """Puts data behind a static ELF program as one more segment, which the kernel maps: no file has to be found and read.
 
 The new program header takes the place of a note's (the program has one to spare, app/sections.c), and the segment comes
-last in the file and in memory. System V ABI, "Program Header"; both sides are aligned to the largest page of Linux.
+last in the file and in memory. System V ABI, "Program Header": offset and address are equal modulo the largest page of
+Linux, so no more than a small page is lost between them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from edgeq.errors import ToolchainError
 
-ALIGN = 1 << 16
+PAGE, LARGEST_PAGE = 1 << 12, 1 << 16
 PT_LOAD, PT_NOTE, READ = 1, 4, 4
 _HEADER = struct.Struct("<16s2HI3QI6H")  # Elf64_Ehdr
 _SEGMENT = struct.Struct("<2I6Q")  # Elf64_Phdr
@@ -57,9 +58,10 @@ def add_segment(program: bytes, data_bytes: int) -> tuple[bytes, int]:
         raise ToolchainError("the linked program has no note whose program header could be taken")
     segments.remove(notes[0])
     last = max(i for i, segment in enumerate(segments) if segment.type == PT_LOAD)
-    offset = _aligned(len(program))
-    address = _aligned(max(s.address + s.memory_bytes for s in segments if s.type == PT_LOAD))
-    new = Segment(PT_LOAD, READ, offset, address, address, data_bytes, data_bytes, ALIGN)
+    offset = aligned(len(program), PAGE)
+    end = max(s.address + s.memory_bytes for s in segments if s.type == PT_LOAD)
+    address = aligned(end, LARGEST_PAGE) + offset % LARGEST_PAGE
+    new = Segment(PT_LOAD, READ, offset, address, address, data_bytes, data_bytes, LARGEST_PAGE)
     segments.insert(last + 1, new)
     out = bytearray(program) + bytes(offset - len(program))
     for i, segment in enumerate(segments):
@@ -67,5 +69,6 @@ def add_segment(program: bytes, data_bytes: int) -> tuple[bytes, int]:
     return bytes(out), address
 
 
-def _aligned(value: int) -> int:
-    return -(-value // ALIGN) * ALIGN
+def aligned(value: int, align: int) -> int:
+    """The next multiple of `align`."""
+    return -(-value // align) * align

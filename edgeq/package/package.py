@@ -17,7 +17,7 @@ from edgeq.artifact.manifest import read
 from edgeq.artifact.space import cannot_write, check_space
 from edgeq.artifact.verify import verify_files
 from edgeq.errors import OutputError
-from edgeq.package.elf import add_segment
+from edgeq.package.elf import PAGE, add_segment, aligned
 from edgeq.package.facts import encode, facts_of
 from edgeq.package.programs import Program, program_of
 
@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 WEIGHTS = "weights.safetensors"
 MAGIC, VERSION, SECTIONS = b"edgeqapp", 1, 3
 _HEADER = struct.Struct("<8s2I6QQ")  # app/sections.c
-_LINE, _PAGE = 64, 1 << 14
+_LINE = 64
 _MODE = 0o755
 
 
@@ -119,8 +119,8 @@ def _link(artifact: Path, program: Program, out: Path) -> bytes:
 def _header(facts: bytes, vocabulary: bytes, weights_bytes: int) -> tuple[bytes, int]:
     """The segment's begin up to the weights, and the bytes of all of it."""
     facts_at = _LINE * 2
-    vocabulary_at = _aligned(facts_at + len(facts), _LINE)
-    weights_at = _aligned(vocabulary_at + len(vocabulary), _PAGE)
+    vocabulary_at = aligned(facts_at + len(facts), _LINE)
+    weights_at = aligned(vocabulary_at + len(vocabulary), PAGE)
     body = bytearray(weights_at)
     body[facts_at : facts_at + len(facts)] = facts
     body[vocabulary_at : vocabulary_at + len(vocabulary)] = vocabulary
@@ -155,6 +155,3 @@ def _write(weights: Path, output: Path, code: bytes, facts: bytes, vocabulary: b
             part.unlink(missing_ok=True)
     return total
 
-
-def _aligned(value: int, align: int) -> int:
-    return -(-value // align) * align

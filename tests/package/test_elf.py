@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeq.errors import ToolchainError
-from edgeq.package.elf import ALIGN, PT_LOAD, PT_NOTE, READ, add_segment, read_segments
+from edgeq.package.elf import LARGEST_PAGE, PAGE, PT_LOAD, PT_NOTE, READ, add_segment, read_segments
 
 
 def elf(types: list[int], size: int, memory: int) -> bytes:
@@ -31,8 +31,8 @@ def test_the_new_segment_lies_behind_all_others(size: int, memory: int, data: in
     new = segments[2]
     assert (new.flags, new.offset, new.address) == (READ, len(out), address)
     assert new.file_bytes == new.memory_bytes == data
-    assert new.offset % ALIGN == new.address % ALIGN == 0
-    assert address >= 0x400000 + 3 * memory and len(out) - size < ALIGN
+    assert new.offset % LARGEST_PAGE == new.address % LARGEST_PAGE and new.offset % PAGE == 0
+    assert address >= 0x400000 + 3 * memory and len(out) - size < PAGE
     assert out[64 + 4 * 56 : size] == program[64 + 4 * 56 :]
 
 
