@@ -1,0 +1,129 @@
+"""tokenizer.json -> blob."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from edgeq.errors import ModelError, UnsupportedError
+from edgeq.tokenizer import decoders, splitters
+from edgeq.tokenizer.added import matched_text, write_added
+from edgeq.tokenizer.blob import Section, Word
+from edgeq.tokenizer.bpe import write_bpe
+from edgeq.tokenizer.normalizers import compile_normalizer
+from edgeq.tokenizer.program import Builder, Program
+from edgeq.tokenizer.template import template_ids
+from edgeq.tokenizer.unigram import write_unigram
+from edgeq.tokenizer.vocabulary import byte_alphabet
+from edgeq.tokenizer.wordpiece import write_wordpiece
+
+Spec = dict[str, Any]
+
+
+def compile_json(tokenizer_json: bytes) -> bytes:
+    """See `edgeq.tokenizer.compile_tokenizer`."""
+    tokenizer = _load(tokenizer_json)
+    spec: Spec = json.loads(tokenizer.to_str())  # as the library understands it: old spellings brought up to date
+    builder = Builder()
+    steps = (_normalizer, _splitters, _decoders, _template, _model)
+    problems = [_problem(step, tokenizer, spec, builder) for step in steps]
+    if any(problems):
+        raise UnsupportedError("\n".join(dict.fromkeys(filter(None, problems))))
+    return builder.build()
+
+
+def _problem(step: Callable[[Any, Spec, Builder], None], tokenizer: Any, spec: Spec, builder: Builder) -> str:
+    try:
+        step(tokenizer, spec, builder)
+    except UnsupportedError as error:
+        return str(error)
+    return ""
+
+
+def _load(tokenizer_json: bytes) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(tokenizer_json.decode())
+    except Exception as error:  # the library raises bare Exception
+        raise ModelError(f"tokenizer.json cannot be read: {error}") from None
+
+
+def _normalizer(tokenizer: Any, spec: Spec, builder: Builder) -> None:
+    program = Program()
+    compile_normalizer(spec["normalizer"], builder, program)
+    builder.blob.put(Section.NORMALIZERS, program.words)
+    write_added(builder, tokenizer.get_added_tokens_decoder(), tokenizer.normalizer)
+
+
+def _splitters(tokenizer: Any, spec: Spec, builder: Builder) -> None:
+    program, steps = Program(), splitters.flatten(spec["pre_tokenizer"])
+    if any(step["type"] == "ByteLevel" for step in steps[:-1]):
+        raise UnsupportedError("tokenizer.json: a ByteLevel pre-tokenizer that is not the last")
+    for step in steps:
+        splitters.compile_splitter(step, builder, program)
+    builder.blob.put(Section.SPLITTERS, program.words)
+
+
+def _decoders(tokenizer: Any, spec: Spec, builder: Builder) -> None:
+    program, steps = Program(), decoders.flatten(spec["decoder"])
+    if any(step["type"] == "ByteLevel" for step in steps[1:]):
+        raise UnsupportedError("tokenizer.json: a ByteLevel decoder that is not the first")
+    for step in steps:
+        decoders.compile_decoder(step, builder, program)
+    builder.blob.put(Section.DECODERS, program.words)
+
+
+def _template(tokenizer: Any, spec: Spec, builder: Builder) -> None:
+    front, behind = template_ids(spec["post_processor"])
+    builder.blob.model[Word.FRONT] = len(front)
+    builder.blob.put(Section.TEMPLATE, front + behind)
+
+
+def _model(tokenizer: Any, spec: Spec, builder: Builder) -> None:
+    kind, write = spec["model"]["type"], MODELS.get(spec["model"]["type"])
+    byte_level = any(step["type"] == "ByteLevel" for step in splitters.flatten(spec["pre_tokenizer"]))
+    byte_texts = decoders.flatten(spec["decoder"])[0]["type"] == "ByteLevel"
+    if write is None:
+        raise UnsupportedError(f"tokenizer.json: model {kind}; edgeq's tokenizer has {', '.join(MODELS)}")
+    if byte_level != byte_texts or (byte_level and kind != "BPE"):
+        raise UnsupportedError("tokenizer.json: ByteLevel must be both pre-tokenizer and decoder, and its model BPE")
+    write(builder, spec["model"], _texts(tokenizer, spec, byte_texts), byte_level)
+
+
+def _texts(tokenizer: Any, spec: Spec, byte_texts: bool) -> list[bytes]:
+    """What each id stands for when it is decoded; ids that are not given stand for nothing."""
+    vocab = spec["model"]["vocab"]
+    if isinstance(vocab, list):  # Unigram: (text, score) in the order of ids
+        vocab = {i: text for i, (text, _) in enumerate(vocab)}
+    else:
+        vocab = {i: text for text, i in vocab.items()}
+    added = tokenizer.get_added_tokens_decoder()
+    tokens = vocab | {i: matched_text(token, tokenizer.normalizer) for i, token in added.items()}
+    alphabet = byte_alphabet() if byte_texts else {}
+    return [_bytes(tokens.get(i, ""), alphabet) for i in range(max(tokens, default=-1) + 1)]
+
+
+def _bytes(token: str, alphabet: dict[str, int]) -> bytes:
+    return bytes(alphabet[c] for c in token) if alphabet and all(c in alphabet for c in token) else token.encode()
+
+
+def _bpe(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
+    write_bpe(builder.blob, model, texts, byte_level=byte_level)
+
+
+def _wordpiece(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
+    write_wordpiece(builder.blob, model, texts)
+
+
+def _unigram(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
+    write_unigram(builder.blob, model, texts)
+
+
+MODELS: dict[str, Callable[[Builder, Spec, list[bytes], bool], None]] = {
+    "BPE": _bpe,
+    "Unigram": _unigram,
+    "WordPiece": _wordpiece,
+    "WordLevel": _wordpiece,
+}
