@@ -9,9 +9,8 @@ activations. All variants are exact, so that integer results are equal bit for b
 | `avx2`, 4 bits | `vpmaddubsw` summed in int16 for up to 8 quads, then `vpmaddwd` by ones | 8 * 2 * 15 * 127 < 2**15 |
 | `avx2`, 8 bits | even and odd bytes widened to int16, `vpmaddwd` of each | `vpmaddubsw` saturates: 2 * 255 * 127 |
 | `sdot` | `sdot`; 8-bit codes made signed first (`offset`) | 32-bit accumulation |
-| `smmla` | `sdot`, at 8 bits `usdot`; GEMMs have tiles of their own, `linear_int_mmla` | 32-bit accumulation |
-| `smlal`, 4 bits | `smull`, `smlal` in int16 for up to 16 quads; `saddlp`, `addp` | 16 * 15 * 127 < 2**15 |
-| `smlal`, 8 bits | the same for 2 quads, on signed codes | 2 * 128 * 127 < 2**15 |
+| `smmla` | `sdot`, at 8 bits `usdot`; GEMMs: `linear_int_column` | 32-bit accumulation |
+| `smlal` | not here: `linear_int_column` | |
 | `generic` | shifts, masks and 32-bit multiplies | plain int32 arithmetic |
 """
 
@@ -24,7 +23,7 @@ from edgeq.kernels import vector as V
 from edgeq.targets.isa import Isa
 
 _INT16_QUADS = 8  # 4-bit products of this many quads add up inside int16
-_SMLAL_QUADS = {4: 16, 8: 2}
+SMLAL_QUADS = {4: 16, 8: 2}  # products that add up inside int16: 16 * 15 * 127, 2 * 128 * 127
 _NIBBLES, _BYTES = 0x0F0F0F0F, 0x00FF00FF
 _SIGNS = -0x7F7F7F80  # 0x80808080
 
@@ -34,17 +33,27 @@ def offset(isa: Isa, bits: int) -> int:
     return 128 if bits == 8 and isa.dot in ("sdot", "smlal") else 0
 
 
-def quads_at_once(isa: Isa, bits: int) -> int:
+def quads_at_once(isa: Isa) -> int:
     """Quads that one `accumulate` should get: more than one where it adds several up in 16 bits."""
-    return {"avx2": _INT16_QUADS, "smlal": _SMLAL_QUADS[bits]}.get(isa.dot, 1)
+    return _INT16_QUADS if isa.dot == "avx2" else 1
 
 
 def unpack(isa: Isa, bits: int, vector: V.Expr) -> list[V.Expr]:
-    """int32x16 of a stored 64-byte vector -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
+    """int32 vector of stored bytes -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
+    lanes = V.lanes_of(vector)
     if bits == 8:
-        return [V.let(vector ^ V.splat(_SIGNS) if offset(isa, bits) else vector)]
-    vector, mask = V.let(vector), V.splat(_NIBBLES)
-    return [V.let(vector & mask), V.let((vector >> V.splat(4)) & mask)]
+        return [V.let(vector ^ V.splat(_SIGNS, lanes) if offset(isa, bits) else vector)]
+    vector, mask = V.let(vector), V.splat(_NIBBLES, lanes)
+    return [V.let(vector & mask), V.let(_high_nibbles(isa, vector))]
+
+
+def _high_nibbles(isa: Isa, vector: V.Expr) -> V.Expr:
+    """NEON shifts bytes; elsewhere whole lanes are shifted and masked."""
+    if not isa.dot.startswith("s"):
+        return (vector >> V.splat(4)) & V.splat(_NIBBLES)
+    lanes = V.lanes_of(vector)
+    four = V.splat(V.cast("uint8", V.i32(4)), 4 * lanes)
+    return V.bits(f"int32x{lanes}", V.bits(f"uint8x{4 * lanes}", vector) >> four)
 
 
 def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads: Sequence[V.Expr]) -> None:
@@ -131,37 +140,25 @@ def _generic(acc: V.Reg, pairs: _Pairs) -> None:
 
 
 def _sdot(acc: V.Reg, pairs: _Pairs) -> None:
-    _neon_dot("sdot", "int8", acc, pairs)
+    _neon_dot("sdot", acc, pairs)
 
 
 def _usdot(acc: V.Reg, pairs: _Pairs) -> None:
-    _neon_dot("usdot", "uint8", acc, pairs)
+    _neon_dot("usdot", acc, pairs)
 
 
-def _neon_dot(name: str, codes: str, acc: V.Reg, pairs: _Pairs) -> None:
+def neon(name: str, total: V.Expr, codes: V.Expr, values: V.Expr) -> V.Expr:
+    """`sdot`, `usdot`, `smmla` or `usmmla` of int32x4 `total`, 16 codes (int32x4) and 16 int8 activations."""
+    kind = "uint8x16" if name.startswith("u") else "int8x16"
+    return V.intrinsic("int32x4", f"llvm.aarch64.neon.{name}.v4i32.v16i8", total, V.bits(kind, codes), values)
+
+
+def _neon_dot(name: str, acc: V.Reg, pairs: _Pairs) -> None:
     """4 rows an instruction; LLVM finds the form that takes the quad from a lane of a vector."""
     for weights, quad in pairs:
         values = V.let(V.bits("int8x16", V.splat(quad, 4)))
-        rows = [(V.part(acc.v, r, 4), V.bits(f"{codes}x16", V.part(weights, r, 4))) for r in range(0, V.LANES, 4)]
-        sums = [V.intrinsic("int32x4", f"llvm.aarch64.neon.{name}.v4i32.v16i8", a, w, values) for a, w in rows]
-        acc.set(V.concat(sums))
-
-
-def _smlal(acc: V.Reg, pairs: _Pairs) -> None:
-    acc.set(acc.v + V.concat([_smlal_rows(pairs, start) for start in range(0, V.LANES, 4)]))
-
-
-def _smlal_rows(pairs: _Pairs, start: int) -> V.Expr:
-    """int32x4 sums of 4 rows."""
-    halves = []
-    for half in (0, 2):
-        total = None
-        for weights, quad in pairs:
-            codes = V.bits("int8x8", V.part(weights, start + half, 2))
-            product = V.intrinsic("int16x8", "llvm.aarch64.neon.smull.v8i16", codes, V.bits("int8x8", V.splat(quad, 2)))
-            total = product if total is None else total + product
-        halves.append(V.intrinsic("int32x4", "llvm.aarch64.neon.saddlp.v4i32.v8i16", total))
-    return V.intrinsic("int32x4", "llvm.aarch64.neon.addp.v4i32", *halves)
+        rows = range(0, V.LANES, 4)
+        acc.set(V.concat([neon(name, V.part(acc.v, r, 4), V.part(weights, r, 4), values) for r in rows]))
 
 
 _DOTS = {
@@ -171,6 +168,5 @@ _DOTS = {
     "sdot": _sdot,
     ("smmla", 4): _sdot,
     ("smmla", 8): _usdot,
-    "smlal": _smlal,
     "generic": _generic,
 }

@@ -68,7 +68,7 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
                             sums.put(tile)
 
                 # later rows find the weights in the cache; asking for them again costs up to 12 %
-                distance = ahead(isa, fmt, K, len(tiles) if paired else 1)
+                distance = ahead(fmt, K, len(tiles) if paired else 1)
                 V.branch(m0 == V.i32(0), lambda: compute(distance), lambda: compute(0))
                 linear.finish_rows(units[0], count, m0, sums, lambda row: None, b, r, o)
 

@@ -45,6 +45,11 @@ class Operands:
         """x[row, k] in every lane."""
         return V.splat(self.x[self.first + V.i32(row * self.K) + k])
 
+    def prefetch(self, at: V.Expr) -> None:
+        """Ask for the weights `ahead` bytes after byte `at` where that pays."""
+        if self.ahead and self.isa.prefetch:
+            self.weights.prefetch(at + V.i64(self.ahead))
+
 
 def emit_tile(x: Operands, tile: V.Expr) -> list[V.Expr]:
     """float32x16 sums of the tile at byte offset `tile` (int64), one an activation row."""
@@ -84,8 +89,8 @@ def _pass(x: Operands, tiles: list[V.Expr], chain: int) -> list[list[V.Reg]]:
         for u in range(UNROLLED):
             k = V.let(i * V.i32(CHAINS * UNROLLED) + V.i32(u * CHAINS + chain))
             places = [V.let(tile + V.i64(k) * V.i64(row_bytes)) for tile in tiles]
-            for place in places if x.ahead else ():
-                x.weights.prefetch(place + V.i64(x.ahead))
+            for place in places:
+                x.prefetch(place)
             weights = [V.let(_weight(x, place)) for place in places]
             for row in range(x.rows):
                 value = V.let(x.activation(row, k))
@@ -111,9 +116,8 @@ def _float_tile(x: Operands, tile: V.Expr) -> list[V.Expr]:
     row_bytes, chains = TILE_ROWS * x.fmt.bits // 8, _chains(x)
     with V.loop(0, x.K // CHAINS) as i:
         base = V.let(tile + V.i64(i) * V.i64(CHAINS * row_bytes))
-        if x.ahead:
-            for line in range(0, CHAINS * row_bytes, VECTOR_BYTES):
-                x.weights.prefetch(base + V.i64(line + x.ahead))
+        for line in range(0, CHAINS * row_bytes, VECTOR_BYTES):
+            x.prefetch(base + V.i64(line))
         for c in range(CHAINS):
             weight = V.let(_weight(x, base + V.i64(c * row_bytes)))
             _multiply(x, chains, c, weight, i * V.i32(CHAINS) + V.i32(c))
@@ -129,8 +133,7 @@ def _add_group(x: Operands, group: Group, totals: list[V.Reg]) -> None:
     chains, bias = _chains(x), V.let(_code_bias(x, group))
     with V.loop(0, x.fmt.vectors(group.length)) as v:
         at = V.let(group.vectors + V.i64(v) * V.i64(VECTOR_BYTES))
-        if x.ahead:
-            x.weights.prefetch(at + V.i64(x.ahead))
+        x.prefetch(at)
         stored = V.let(x.weights.view(at, "int32x16"))
         for half in range(8 // x.fmt.bits):
             start = V.let(group.start + V.i32(half * group.length // 2) + v * V.i32(4))

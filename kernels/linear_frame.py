@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, Param
 from edgeq.kernels.naming import symbol
 from edgeq.quant.format import TILE_ROWS, WeightFormat
-from edgeq.targets.isa import Isa
 
 PANELS = 16  # units of 16 outputs that share a block of activation rows while it is in cache
 MAX_TILES = 2  # that one block computes: gate and up, or two units
 _FARTHEST = 1 << 17  # bytes of prefetch: what comes must find room in L2 beside what is used
 _ACCESS = {"w": "weight", "bias": "weight", "o": "out"}
+
+
+class Stored(Protocol):
+    """What a linear knows of the way its weight is stored in tiles; `str` of it names the format."""
+
+    def tile_bytes(self, K: int) -> int:
+        """Bytes of 16 rows of K weights."""
+
+    def nbytes(self, N: int, K: int) -> int:
+        """Bytes of a weight [N, K]."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Linear:
 
     N: int
     K: int
-    fmt: WeightFormat
+    fmt: Stored
     end: Epilogue
     bias: bool
 
@@ -107,9 +116,9 @@ class RowSums:
         return self.stack.vector((tile * V.i32(self.rows) + row) * V.i32(TILE_ROWS))
 
 
-def ahead(isa: Isa, fmt: WeightFormat, K: int, tiles: int) -> int:
+def ahead(fmt: WeightFormat, K: int, tiles: int) -> int:
     """Bytes by which a chunk's software prefetch runs ahead: to the tiles of the next step, `tiles` further."""
-    return 0 if isa.accumulators == 1 else min(fmt.tile_bytes(K) * tiles, _FARTHEST)
+    return min(fmt.tile_bytes(K) * tiles, _FARTHEST)
 
 
 def blocks(

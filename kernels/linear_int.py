@@ -16,7 +16,8 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
 from edgeq.kernels.linear_frame import Linear, RowSums, ahead, blocks
-from edgeq.kernels.linear_int_tile import Operands, emit_tiles, pairs
+from edgeq.kernels.linear_int_operands import Operands
+from edgeq.kernels.linear_int_tile import emit_tiles, pairs
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
@@ -66,7 +67,7 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
             def block(units: list[V.Expr], count: V.Expr, m0: V.Expr) -> None:
                 quad, first = V.let(m0 * V.i32(K // 4)), V.let(m0 * V.i32(fmt.groups(K)))
                 together = linear.end.tiles * step if paired else 1
-                x = Operands(isa, fmt, K, rows, w, q, corr, quad, first, ahead(isa, fmt, K, together))
+                x = Operands(isa, fmt, K, rows, w, q, corr, quad, first, ahead(fmt, K, together))
                 linear.fetch_residual(units, m0, rows, r)
                 tiles = [linear.tile(unit, t) for unit in units for t in range(linear.end.tiles)]
                 sums = RowSums(rows)

@@ -23,50 +23,18 @@ GEMV: with prefetch it reads DRAM at 95-100 % of the speed of a plain sum; witho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgeq.kernels import dot
 from edgeq.kernels import vector as V
 from edgeq.kernels.linear_groups import Group, walk
+from edgeq.kernels.linear_int_block import emit_block, takes
+from edgeq.kernels.linear_int_operands import Operands
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
-AHEAD = 4096  # bytes of a GEMV's software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
 MAX_UNROLLED_DOTS = {"vnni512": 128}  # of one group, 32 elsewhere; beyond, a loop over its vectors
 PAIR_GROUP_BITS = 256  # a group of 64 4-bit weights
 SMALL_SUM = 256  # int8 codes of a group whose sum fits in 16 bits: 256 * 127 < 2**15
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
-
-
-@dataclass(frozen=True)
-class Operands:
-    """The kernel's inputs. Activation rows are interleaved by quads (`[K/4][rows][4]`), corrections by groups."""
-
-    isa: Isa
-    fmt: WeightFormat
-    K: int
-    rows: int
-    weights: V.Memory  # uint8
-    quads: V.Memory  # int32
-    corr: V.Memory  # int32
-    first_quad: V.Expr  # index of the rows' first quad
-    first_corr: V.Expr  # index of the rows' first correction
-    ahead: int = AHEAD  # bytes of software prefetch; 0: none
-
-    @property
-    def step(self) -> int:
-        """Weight vectors whose codes are in registers at a time."""
-        wide = 4 if self.isa.dot == "vnni512" else 1
-        return wide * (2 if self.fmt.bits == 8 else 1)
-
-    def quad(self, group: Group) -> V.Expr:
-        """Index of the group's first quad."""
-        return self.first_quad + (group.start >> V.i32(2)) * V.i32(self.rows)
-
-    @property
-    def quads_at_once(self) -> int:
-        """Quads given to one `dot.accumulate`: AVX2 adds several up in 16 bits."""
-        return dot.quads_at_once(self.isa, self.fmt.bits)
 
 
 def pairs(isa: Isa, fmt: WeightFormat) -> bool:
@@ -77,6 +45,8 @@ def pairs(isa: Isa, fmt: WeightFormat) -> bool:
 
 def emit_tiles(x: Operands, tiles: list[V.Expr]) -> list[list[V.Expr]]:
     """float32x16 sums, [tile][activation row], of the tiles at byte offsets `tiles` (int64), computed side by side."""
+    if takes(x.isa, x.rows):
+        return [emit_block(x, tile) for tile in tiles]
     sums = Looped(x) if x.isa.accumulators == 1 else Unrolled(x, len(tiles))
     walk(x.fmt, x.K, tiles, sums.add)
     return sums.rows()
@@ -96,7 +66,7 @@ class Unrolled:
     def add(self, groups: list[Group]) -> None:
         """Add one group, of every tile, to every row's sum."""
         x, vectors = self.x, self.x.fmt.vectors(groups[0].length)
-        chains = CHAINS if x.rows == 1 and vectors > x.step else 1
+        chains = CHAINS if x.rows == 1 and vectors > x.step and not x.by_lane else 1
         integers = [[[self._start(g, row, c) for g in groups] for row in range(x.rows)] for c in range(chains)]
         self._steps(groups, integers, *divmod(vectors, x.step))
         for t, group in enumerate(groups):
@@ -131,11 +101,12 @@ class Unrolled:
         codes = [_load(x, g, offset, count) for g in groups]
         quads = _quads(x, groups[0], count)
         first = V.let(x.quad(groups[0]) + step * V.i32(x.step * x.rows))
+        held = _Held(x, first, quads)
         # Quads outside, rows inside: as many independent accumulators as there are rows are in flight.
         for start in range(0, len(quads), x.quads_at_once):
             some = slice(start, start + x.quads_at_once)
             for row, accumulators in enumerate(integers):
-                values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads[some]]
+                values = [held(k, row) for k in quads[some]]
                 values = [V.let(v) for v in values] if self.tiles > 1 else values
                 for tile, acc in enumerate(accumulators):
                     dot.accumulate(x.isa, x.fmt.bits, acc, codes[tile][some], values)
@@ -191,10 +162,30 @@ def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]
     codes: list[V.Expr] = []
     for v in range(count):
         at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
-        if x.ahead:
-            x.weights.prefetch(at + V.i64(x.ahead))
+        x.prefetch(at)
         codes += dot.unpack(x.isa, x.fmt.bits, x.weights.view(at, "int32x16"))
     return codes
+
+
+class _Held:
+    """Quads of a step: read where they are used, or four at a time where a dot product takes one from a vector."""
+
+    def __init__(self, x: Operands, first: V.Expr, quads: list[int]):
+        self.x, self.first = x, first
+        whole = x.rows == 4 or (x.rows == 1 and len(quads) % 4 == 0)
+        self.vectors: dict[int, V.Expr] = {}
+        for at in sorted({self._place(k, 0) // 4 for k in quads}) if x.by_lane and whole else ():
+            self.vectors[at] = V.let(x.quads.vector(first + V.i32(4 * at), 4))
+
+    def __call__(self, k: int, row: int) -> V.Expr:
+        """Quad k of a row."""
+        place = self._place(k, row)
+        if self.vectors:
+            return V.part(self.vectors[place // 4], place % 4, 1)
+        return self.x.quads[self.first + V.i32(place)]
+
+    def _place(self, k: int, row: int) -> int:
+        return k * self.x.rows + row
 
 
 def _quads(x: Operands, group: Group, count: int) -> list[int]:

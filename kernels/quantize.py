@@ -107,14 +107,15 @@ def quantize_rows(
 ) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
 
-    C parameters: m, x f32[m, K], nw, nb, q i8[M/R][K/4][R][4], corr i32[M/R][KG][R], sa f32[M], R = isa.gemm_rows.
+    C parameters: m, x f32[m, K], nw, nb, q i8[M/R][K/4/Q][R][Q][4], corr i32[M/R][KG][R], sa f32[M], R = isa.gemm_rows,
+    Q = isa.panel_quads.
     """
     spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, *memories: V.Memory) -> None:
             with V.loop(lo * V.i32(_BLOCK), hi * V.i32(_BLOCK)) as i:
-                out = _Panel(spec, isa.gemm_rows, i, memories)
+                out = _Panel(spec, isa, i, memories)
                 V.branch(i < m, out.fill, out.clear)
 
         return V.function(spec.name("quantize_rows"), isa, ("m",), _POINTERS, body)
@@ -126,10 +127,11 @@ def quantize_rows(
 class _Panel:
     """Row i of a chunk in the interleaved layout."""
 
-    def __init__(self, spec: Spec, rows: int, i: V.Expr, memories: tuple[V.Memory, ...]):
-        self.spec, self.rows, self.i, self.memories = spec, rows, i, memories
+    def __init__(self, spec: Spec, isa: Isa, i: V.Expr, memories: tuple[V.Memory, ...]):
+        rows, together = isa.gemm_rows, isa.panel_quads
+        self.spec, self.rows, self.together, self.i, self.memories = spec, rows, together, i, memories
         block, lane = V.let(i // V.i32(rows)), V.let(i % V.i32(rows))
-        self.quad = V.let(block * V.i32(spec.width // 4 * rows) + lane)
+        self.quad = V.let(block * V.i32(spec.width // 4 * rows) + lane * V.i32(together))
         self.corr = V.let(block * V.i32(len(spec.groups) * rows) + lane)
 
     def fill(self) -> None:
@@ -147,8 +149,9 @@ class _Panel:
 
     def _store_quads(self, k: V.Expr, quads: V.Expr) -> None:
         quads, out = V.let(quads), self.memories[3].as_type("int32")
-        for j in range(4):
-            out.store(self.quad + (k // V.i32(4) + V.i32(j)) * V.i32(self.rows), V.part(quads, j, 1))
+        for j in range(0, 4, self.together):
+            at = self.quad + (k // V.i32(4) + V.i32(j)) * V.i32(self.rows)
+            out.store(at, V.part(quads, j, self.together))
 
     def _store_corr(self, g: V.Expr, correction: V.Expr) -> None:
         self.memories[4].store(self.corr + g * V.i32(self.rows), correction)

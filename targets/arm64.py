@@ -14,9 +14,9 @@ def _isa(name: str, dot: str, gemm_rows: int, features: tuple[str, ...], panel_q
     return Isa(name, TRIPLE, "generic", attributes, dot, gemm_rows, features, 4, half=True, panel_quads=panel_quads)
 
 
-I8MM = _isa("i8mm", "smmla", 4, ("dotprod", "i8mm"))
-DOTPROD = _isa("dotprod", "sdot", 4, ("dotprod",))
-NEON = _isa("neon", "smlal", 2, ())
+I8MM = _isa("i8mm", "smmla", 8, ("dotprod", "i8mm"), panel_quads=2)
+DOTPROD = _isa("dotprod", "sdot", 8, ("dotprod",))
+NEON = _isa("neon", "smlal", 4, ())
 
 TARGET = Target(
     name="arm64",

@@ -19,6 +19,7 @@ class Isa:
         needs: CPU features that must be present at load, as the runtime names them.
         accumulators: float32x16 accumulators that fit in registers beside their operands; 1: loops, not unrolled code.
         half: whether the CPU converts float16 to float32 and back.
+        prefetch: whether software prefetch pays (measured), beside what the CPU does by itself.
         panel_quads: quads (4 k) of a row that lie together in the GEMM's activations: `[K/4/quads][rows][quads][4]`.
     """
 
@@ -31,6 +32,7 @@ class Isa:
     needs: tuple[str, ...]
     accumulators: int = 1
     half: bool = False
+    prefetch: bool = False
     panel_quads: int = 1
 
     def tvm_target(self) -> dict[str, object]:

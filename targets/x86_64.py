@@ -11,7 +11,8 @@ TRIPLE = "x86_64-linux-gnu"
 def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...], accumulators: int) -> Isa:
     """A variant whose code uses exactly the features that the loader checks for, on top of plain x86-64."""
     attributes = tuple(f"+{feature}" for feature in needs)
-    return Isa(name, TRIPLE, "x86-64", attributes, dot, gemm_rows, needs, accumulators, half="f16c" in needs)
+    vector = accumulators > 1
+    return Isa(name, TRIPLE, "x86-64", attributes, dot, gemm_rows, needs, accumulators, half=vector, prefetch=vector)
 
 
 AVX512_VNNI = _isa(

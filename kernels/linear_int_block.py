@@ -1,0 +1,80 @@
+"""Emits 16 output rows times a block of activation rows of a quantized linear on ARM: the inner loops of `linear_int`.
+
+A tile's 16 outputs are taken in passes of a few columns of 4 (`linear_int_column`): as many as fit in 32 registers of 4
+lanes with their operands. With short groups fewer, because float and integer sums are both in use at every step.
+The order of float operations is that of `linear_int_tile`.
+
+Instructions of the loop over groups for 100 multiply-adds, 4-bit weights:
+
+| GEMM version | sdot g32 | g128 | smmla g32 | g128 |
+|---|---|---|---|---|
+| 4 rows x 16 outputs (`linear_int_tile`) | 12.7 | 11.0 | | |
+| 8 rows x 8 outputs; integer sums of g32 4 outputs at a time | 11.5, spills | 9.1 | 10.5, spills | 6.3 |
+| g32: passes of 4 outputs | 11.1 | 9.1 | 8.5 | 6.3 |
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edgeq.kernels import vector as V
+from edgeq.kernels.linear_groups import Group, walk
+from edgeq.kernels.linear_int_activations import Activations
+from edgeq.kernels.linear_int_column import COLUMNS, Column
+from edgeq.kernels.linear_int_operands import Operands
+from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES
+from edgeq.targets.isa import Isa
+
+_SHORT = 32  # weights of a group
+_UNROLLED = {"sdot": 4, "smmla": 4, "smlal": 8}  # weight vectors of a loop's step
+
+
+def takes(isa: Isa, rows: int) -> bool:
+    """Whether this ISA's linears of so many activation rows are emitted here; with one row, `sdot` has its own loop."""
+    return isa.dot == "smlal" or (isa.dot in COLUMNS and rows == isa.gemm_rows)
+
+
+def emit_block(x: Operands, tile: V.Expr) -> list[V.Expr]:
+    """float32x16 sums of the tile at byte offset `tile` (int64), one for each activation row."""
+    sums, outputs = V.Stack(x.rows * TILE_ROWS, "float32"), _outputs(x)
+    for first in range(0, TILE_ROWS, outputs):
+        columns = [COLUMNS[x.isa.dot](x, n) for n in range(first, first + outputs, 4)]
+        walk(x.fmt, x.K, [tile], partial(_add_group, x, columns))
+        for column in columns:
+            column.store(sums)
+    return [sums.vector(row * TILE_ROWS) for row in range(x.rows)]
+
+
+def _outputs(x: Operands) -> int:
+    """Outputs of a pass."""
+    if x.rows == 1:
+        return TILE_ROWS
+    if x.isa.dot == "smlal":
+        return 32 // x.fmt.bits  # 8-bit codes also hold pairs
+    return 4 if 0 < x.fmt.group_size <= _SHORT else 8
+
+
+def _add_group(x: Operands, columns: list[Column], groups: list[Group]) -> None:
+    (group,) = groups
+    for column in columns:
+        column.begin(group)
+    vectors, step = x.fmt.vectors(group.length), _UNROLLED[x.isa.dot]
+    looped = vectors // step if vectors > step else 0
+    if looped:
+        with V.loop(0, looped) as i:
+            _add_vectors(x, group, columns, V.let(i * V.i32(step)), step)
+    if rest := vectors - looped * step:
+        _add_vectors(x, group, columns, V.i32(looped * step), rest)
+    for column in columns:
+        column.end(group)
+
+
+def _add_vectors(x: Operands, group: Group, columns: list[Column], first: V.Expr, count: int) -> None:
+    """Add `count` weight vectors, `first` on, to the integer sums."""
+    activations = Activations(x, group, first, count)
+    base = V.let(group.vectors + V.i64(first) * V.i64(VECTOR_BYTES))
+    for v in range(0, count, x.isa.panel_quads if x.rows > 1 else 1):
+        for column in columns:
+            column.add(base + V.i64(v * VECTOR_BYTES), activations, v)
+    for column in columns:
+        column.fold()
