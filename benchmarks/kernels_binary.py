@@ -26,7 +26,6 @@ from pathlib import Path
 os.environ["OPENBLAS_NUM_THREADS"] = "1" if "--cpu" in sys.argv else "2"  # read when numpy is imported
 
 import numpy as np
-from kernels_static import aligned
 from kernels_x86 import Alone, Call, Pool, address
 
 from edgeq.kernels import binary, binary_pack, linear_float
@@ -90,6 +89,14 @@ def build(kernels: list[Kernel], isas: list[Isa]) -> ctypes.CDLL:
 
 def has_peak(isas: list[Isa]) -> bool:
     return "avx512vpopcntdq" in isas[0].needs
+
+
+def aligned(x: np.ndarray) -> np.ndarray:
+    """A copy at a 64-byte boundary."""
+    raw = np.zeros(x.nbytes + 64, np.uint8)
+    out = raw[-raw.ctypes.data % 64 :][: x.nbytes].view(x.dtype).reshape(x.shape)
+    out[...] = x
+    return out
 
 
 class Product:

@@ -1,7 +1,7 @@
 """Emits 16 output rows times a few activation rows of a binary linear: the inner loops of `binary`.
 
 GEMM on ARM: cycles of one word of 16 outputs x 4 rows (2048 multiply-adds), llvm-mca of the hot loop. 16 registers of
-products are 16 `eor`, `cnt` and `add`: 24 cycles where two pipes are, 12 with four. float32's loop: 256 (A55: 848), 128.
+products are 16 `eor`, `cnt` and `add`: 24 cycles of two pipes, 12 of four. float32: 256 (A55: 848), 128 in its loop.
 
 | version | predicted | A55 | A72 | N1 | V1 |
 |---|---|---|---|---|---|
@@ -11,9 +11,17 @@ products are 16 `eor`, `cnt` and `add`: 24 cycles where two pipes are, 12 with f
 | the same, pieces of 31 words and a shorter one by one loop of varying length | 24 | 97 | 32 | 33, moves | 16.3 |
 | dotprod: `udot` with ones instead of `add`, nothing to widen | 24 | 78 | | 24.5 | 12.3 |
 
-Widening costs NEON's bytes another 5 %. GEMM on x86: see `benchmarks/kernels_binary.py`; shares of what the CPU does
-from registers alone (one thread of a busy Zen 5, CPU time): 88 % at 4096^3 with `vpopcntd`: exclusive or from memory,
-popcount, add; 33 % by shuffles on AVX-512, 17 % on AVX2.
+Widening costs NEON's bytes another 5 %. A GEMV word of 16 outputs takes 6 cycles on N1: memory is slower.
+
+GEMM on x86, share of what the CPU does from registers alone (exclusive or, popcount, add: 4.8 Top/s a thread; busy Zen 5,
+CPU time, 4096^3, `benchmarks/kernels_binary.py --cpu`; OpenBLAS's float32 0.11):
+
+| version | share |
+|---|---|
+| 8 rows x 1 tile, `vpopcntd`, activations broadcast by the exclusive or | 88 % |
+| without VPOPCNTDQ, counts by shuffles in bytes (`avx512vnni`) | 33 % |
+| the same on AVX2, 4 rows | 17 % |
+| probe, not kept: 4 rows, carry-save adders (`vpternlogd`) before one count of 8 words | 55 % |
 """
 
 from __future__ import annotations
