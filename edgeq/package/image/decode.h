@@ -20,6 +20,10 @@ const char *edgeq_pnm_decode(const uint8_t *bytes, size_t size, edgeq_image *out
 /* A zlib stream into exactly `room` bytes; what it holds beyond them is ignored. */
 const char *edgeq_inflate(const uint8_t *bytes, size_t size, uint8_t *out, size_t room);
 
+/* Deflate's symbols: the first length of 257 + i, the first distance of code i, and how many bits follow a length. */
+extern const uint16_t EDGEQ_LENGTH[29], EDGEQ_DISTANCE[30];
+extern const uint8_t EDGEQ_LENGTH_BITS[29];
+
 uint32_t edgeq_crc32(uint32_t crc, const uint8_t *bytes, size_t size); /* of ISO 3309; start with 0 */
 uint32_t edgeq_adler32(const uint8_t *bytes, size_t size);
 

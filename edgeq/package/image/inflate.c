@@ -6,6 +6,10 @@
 #define FAST 9 /* codes up to this length are found by one look-up */
 #define DAMAGED "its compressed data is damaged"
 
+const uint16_t EDGEQ_LENGTH[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+const uint8_t EDGEQ_LENGTH_BITS[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+const uint16_t EDGEQ_DISTANCE[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+
 typedef struct {
   uint16_t fast[1 << FAST]; /* symbol << 4 | length; 0: a longer code, or none */
   uint16_t count[16];       /* codes of each length */
@@ -108,17 +112,13 @@ static const char *stored(stream *s)
   return NULL;
 }
 
-static const uint16_t LENGTH[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-static const uint8_t LENGTH_BITS[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-
 static const char *copy(stream *s, int symbol_of_length, const code *distances)
 {
   if (symbol_of_length > 285) return DAMAGED;
-  size_t length = LENGTH[symbol_of_length - 257] + take(s, LENGTH_BITS[symbol_of_length - 257]);
+  size_t length = EDGEQ_LENGTH[symbol_of_length - 257] + take(s, EDGEQ_LENGTH_BITS[symbol_of_length - 257]);
   int d = symbol(s, distances);
   if (d < 0 || d > 29) return DAMAGED;
-  int extra = d < 4 ? 0 : d / 2 - 1;
-  size_t distance = (d < 4 ? (size_t)d : (size_t)(2 + d % 2) << extra) + 1 + take(s, extra);
+  size_t distance = EDGEQ_DISTANCE[d] + take(s, d < 4 ? 0 : d / 2 - 1);
   if (distance > (size_t)(s->out - s->begin)) return DAMAGED;
   size_t room = (size_t)(s->stop - s->out);
   const uint8_t *from = s->out - distance;

@@ -1,5 +1,5 @@
-/* 8-bit grey PNG files. Rows are stored as differences to the row above, of which runs become single codes: a mask of a
- * megapixel takes a few kilobytes. */
+/* 8-bit grey PNG files, packed for masks: what repeats the byte before, or the row above, becomes one code for up to 258
+ * bytes. */
 #include "decode.h"
 
 #include <stdlib.h>
@@ -38,28 +38,42 @@ static void put_symbol(writer *w, uint32_t symbol)
   else put_code(w, 0xc0 + symbol - 280, 8);
 }
 
-/* 258 more of the byte before: the longest length at distance 1. */
-static void put_run(writer *w)
+/* The last of `n` ascending values that is not above `value`. */
+static uint32_t place(const uint16_t *values, uint32_t n, size_t value)
 {
-  put_symbol(w, 285);
-  put_code(w, 0, 5);
+  while (values[n - 1] > value) n--;
+  return n - 1;
 }
 
-/* A zlib stream of runs and single bytes; at most 9 bits a byte. */
-static void deflate(writer *w, const uint8_t *data, size_t size)
+/* `length` bytes (3 to 258) that lie `distance` back (1 to 32768). */
+static void put_copy(writer *w, size_t length, size_t distance)
+{
+  uint32_t l = place(EDGEQ_LENGTH, 29, length), d = place(EDGEQ_DISTANCE, 30, distance);
+  put_symbol(w, 257 + l);
+  put_bits(w, (uint32_t)(length - EDGEQ_LENGTH[l]), EDGEQ_LENGTH_BITS[l]);
+  put_code(w, d, 5);
+  put_bits(w, (uint32_t)(distance - EDGEQ_DISTANCE[d]), d < 4 ? 0 : (int)d / 2 - 1);
+}
+
+/* How many of the `room` bytes at `p` are those that lie `distance` back. */
+static size_t repeated(const uint8_t *p, size_t room, size_t distance)
+{
+  size_t n = 0, most = room < 258 ? room : 258;
+  while (n < most && p[n] == p[n - distance]) n++;
+  return n;
+}
+
+/* A zlib stream of rows of `stride` bytes, its codes the fixed ones; at most 9 bits a byte. */
+static void deflate(writer *w, const uint8_t *data, size_t size, size_t stride)
 {
   memcpy(w->bytes + w->size, "\x78\x01", 2);
   w->size += 2;
   put_bits(w, 1 | 1 << 1, 3);
-  for (size_t i = 0; i < size;) {
-    size_t run = 0;
-    while (i && run < 258 && i + run < size && data[i + run] == data[i - 1]) run++;
-    if (run == 258) {
-      put_run(w);
-      i += run;
-    } else {
-      put_symbol(w, data[i++]);
-    }
+  for (size_t i = 0, n; i < size; i += n) {
+    size_t before = i ? repeated(data + i, size - i, 1) : 0, above = i >= stride && stride <= 32768 ? repeated(data + i, size - i, stride) : 0;
+    n = before > above ? before : above;
+    if (n >= 3) put_copy(w, n, before > above ? 1 : stride);
+    else put_symbol(w, data[i]), n = 1;
   }
   put_symbol(w, 256);
   if (w->have) put_bits(w, 0, 8 - w->have);
@@ -67,16 +81,13 @@ static void deflate(writer *w, const uint8_t *data, size_t size)
   w->size += 4;
 }
 
-/* Every row as differences to the one above (filter 2); in memory of malloc. */
-static uint8_t *filtered(const edgeq_image *image, size_t *size)
+/* Every row behind the number of its filter (0: none); in memory of malloc. */
+static uint8_t *with_filters(const edgeq_image *image, size_t stride)
 {
-  size_t width = (size_t)image->width, rows = (size_t)image->height;
-  *size = (width + 1) * rows;
-  uint8_t *out = malloc(*size), *to = out;
-  for (size_t y = 0; out && y < rows; y++) {
-    const uint8_t *row = image->pixels + y * width, *above = y ? row - width : NULL;
-    *to++ = 2;
-    for (size_t x = 0; x < width; x++) *to++ = (uint8_t)(row[x] - (above ? above[x] : 0));
+  uint8_t *out = malloc(stride * (size_t)image->height);
+  for (int32_t y = 0; out && y < image->height; y++) {
+    out[(size_t)y * stride] = 0;
+    memcpy(out + (size_t)y * stride + 1, image->pixels + (size_t)y * (stride - 1), stride - 1);
   }
   return out;
 }
@@ -110,16 +121,16 @@ static void write_header(writer *w, const edgeq_image *image)
 
 const char *edgeq_png_encode(const edgeq_image *image, uint8_t **bytes, size_t *size)
 {
-  size_t raw;
+  size_t stride = (size_t)image->width + 1, raw = stride * (size_t)image->height;
   writer w = {0};
   *bytes = NULL;
   if (image->channels != 1) return "only grey images are written";
-  uint8_t *data = filtered(image, &raw);
+  uint8_t *data = with_filters(image, stride);
   if (data) w.bytes = malloc(raw + raw / 8 + 128);
   if (w.bytes) {
     write_header(&w, image);
     size_t start = begin_chunk(&w);
-    deflate(&w, data, raw);
+    deflate(&w, data, raw, stride);
     end_chunk(&w, start, "IDAT");
     end_chunk(&w, begin_chunk(&w), "IEND");
     *bytes = w.bytes;

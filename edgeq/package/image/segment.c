@@ -8,16 +8,6 @@
 #define NO_POINT (-10) /* SamProcessor's point_pad_value: its embedding is zero */
 
 typedef struct {
-  edgeq_photos photos;
-  edgeq_sizes photo;
-  int32_t prompt, mask;                          /* entries */
-  edgeq_tensor points, labels, logits, overlaps; /* input_points, input_labels, pred_masks, iou_scores */
-  const char *output;
-  edgeq_points *object; /* the points of each mask */
-  int objects;
-} segmenter;
-
-typedef struct {
   edgeq_image pixels; /* 255 in the object */
   float score;
   int64_t area;
@@ -25,6 +15,18 @@ typedef struct {
   double seconds;
   char *file;
 } found_mask;
+
+typedef struct {
+  edgeq_photos photos;
+  edgeq_sizes photo;
+  int32_t prompt, mask;                          /* entries */
+  edgeq_tensor points, labels, logits, overlaps; /* input_points, input_labels, pred_masks, iou_scores */
+  const char *output;
+  double seconds;       /* of the image's features */
+  edgeq_points *object; /* the points of each mask */
+  found_mask *masks;
+  int objects;
+} segmenter;
 
 static int open_model(segmenter *s, edgeq_app *app)
 {
@@ -164,40 +166,44 @@ static void print_line(const found_mask *m)
   printf(m->file ? "  %s\n" : "\n", m->file);
 }
 
-static int one(const segmenter *s, int object)
-{
-  found_mask m = {0};
-  int status = run(s, &s->object[object], &m);
-  if (!status) status = save(s, &m, object);
-  if (!status && s->photos.app->options.json) print_json(&m, &s->object[object], !object);
-  else if (!status) print_line(&m);
-  edgeq_image_free(&m.pixels);
-  free(m.file);
-  return status;
-}
-
-static int look(segmenter *s, const char *path)
+static void print_all(const segmenter *s, const char *path)
 {
   const edgeq_app *app = s->photos.app;
-  double seconds;
+  if (app->options.json) {
+    printf("{\"input\": ");
+    edgeq_app_print_json(path, strlen(path));
+    printf(", \"image_seconds\": %.6g, \"masks\": [", s->seconds);
+  }
+  for (int i = 0; i < s->objects; i++)
+    if (app->options.json) print_json(&s->masks[i], &s->object[i], !i);
+    else print_line(&s->masks[i]);
+  if (app->options.json) puts("]}");
+}
+
+/* Results are printed when all are there: a failure prints none. */
+static int segment(segmenter *s, const char *path)
+{
+  const edgeq_app *app = s->photos.app;
   int status = edgeq_photos_load(&s->photos, path, &s->photo);
   for (int i = 0; !status && i < s->objects; i++) status = edgeq_app_check_points(app, &s->object[i], s->points.shape[2], &s->photo);
-  if (!status) status = edgeq_photos_run(&s->photos, &seconds);
-  if (status) return status;
-  edgeq_app_note(app, "image features: %.1f ms", seconds * 1e3);
-  if (!app->options.json) return EDGEQ_OK;
-  printf("{\"input\": ");
-  edgeq_app_print_json(path, strlen(path));
-  printf(", \"image_seconds\": %.6g, \"masks\": [", seconds);
-  return EDGEQ_OK;
+  if (!status) status = edgeq_photos_run(&s->photos, &s->seconds);
+  if (!status) edgeq_app_note(app, "image features: %.1f ms", s->seconds * 1e3);
+  for (int i = 0; !status && i < s->objects; i++) {
+    status = run(s, &s->object[i], &s->masks[i]);
+    if (!status) status = save(s, &s->masks[i], i);
+    edgeq_image_free(&s->masks[i].pixels);
+  }
+  if (!status) print_all(s, path);
+  return status;
 }
 
 /* All of --point belong to one object, every --object is one more. */
 static int read_objects(segmenter *s, const edgeq_app *app, const edgeq_app_texts *points, const edgeq_app_texts *objects)
 {
   int status = EDGEQ_OK;
-  s->object = calloc((size_t)objects->n + 1, sizeof *s->object);
-  if (!s->object) return edgeq_app_fail(app, EDGEQ_FAILED, "out of memory");
+  size_t most = (size_t)objects->n + 1;
+  s->object = memset(edgeq_app_grow(NULL, most * sizeof *s->object), 0, most * sizeof *s->object);
+  s->masks = memset(edgeq_app_grow(NULL, most * sizeof *s->masks), 0, most * sizeof *s->masks);
   for (int i = 0; !status && i < points->n; i++) status = edgeq_app_add_points(app, points->item[i], &s->object[0]);
   s->objects = points->n > 0 || !objects->n;
   for (int i = 0; !status && i < objects->n; i++) status = edgeq_app_add_points(app, objects->item[i], &s->object[s->objects++]);
@@ -212,14 +218,14 @@ static int check_arguments(const segmenter *s, const edgeq_app *app, int argc)
   return EDGEQ_OK;
 }
 
-static int segment(segmenter *s, edgeq_app *app, const char *path)
+static void close_model(segmenter *s)
 {
-  int status = open_model(s, app);
-  if (!status) status = look(s, path);
-  if (status) return status;
-  for (int i = 0; !status && i < s->objects; i++) status = one(s, i);
-  if (app->options.json) puts("]}");
-  return status;
+  for (int i = 0; i < s->objects; i++) {
+    free(s->object[i].at);
+    free(s->masks[i].file);
+  }
+  free(s->object);
+  free(s->masks);
 }
 
 int edgeq_app_segment(edgeq_app *app, int argc, char **argv)
@@ -235,9 +241,9 @@ int edgeq_app_segment(edgeq_app *app, int argc, char **argv)
   int status = edgeq_app_start(app, &argc, argv, "PHOTO --point X,Y", options);
   if (!status) status = check_arguments(&s, app, argc);
   if (!status) status = read_objects(&s, app, &points, &objects);
-  if (!status) status = segment(&s, app, argv[1]);
-  for (int i = 0; i < s.objects && s.object; i++) free(s.object[i].at);
-  free(s.object);
+  if (!status) status = open_model(&s, app);
+  if (!status) status = segment(&s, argv[1]);
+  close_model(&s);
   free(points.item);
   free(objects.item);
   return status;
