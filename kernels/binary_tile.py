@@ -13,8 +13,8 @@ products are 16 `eor`, `cnt` and `add`: 24 cycles of two pipes, 12 of four. floa
 
 Widening costs NEON's bytes another 5 %. A GEMV word of 16 outputs takes 6 cycles on N1: memory is slower.
 
-GEMM on x86, share of what the CPU does from registers alone (exclusive or, popcount, add: 4.8 Top/s a thread; busy Zen 5,
-CPU time, 4096^3, `benchmarks/kernels_binary.py --cpu`; OpenBLAS's float32 0.11):
+GEMM on x86, share of what the CPU does from registers alone (exclusive or, popcount, add: 4.8 Top/s a thread of a busy
+Zen 5, CPU time, 4096^3, `benchmarks/kernels_binary.py --cpu`; OpenBLAS's float32 0.11):
 
 | version | share |
 |---|---|
