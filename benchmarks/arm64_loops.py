@@ -24,16 +24,15 @@ from edgeq.kernels import attention, binary, linear_float, linear_int
 from edgeq.kernels.kernel import Kernel
 from edgeq.lower.objects import kernel_object
 from edgeq.lower.toolchain import cc
+from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.costs import Costs
 from edgeq.modelled.counter import INCLUDE, count
 from edgeq.modelled.counts import by_instruction
-from edgeq.modelled.processors import PROCESSORS
-from edgeq.modelled.program import read_program
 from edgeq.quant.format import WeightFormat
 from edgeq.targets import arm64
 from edgeq.targets.isa import Isa
 
-CPUS = tuple(p.cpu for p in PROCESSORS)
+CPUS = tuple(p.cpu for p in ARM64.processors)
 EMULATED = {"neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
 HEADS, KEY_HEADS, WIDTH, CONTEXT = 9, 3, 64, 2048
 MAIN = """
@@ -131,12 +130,12 @@ def measure(found: Sequence[Case], isa: Isa) -> tuple[list[Row], dict[str, str]]
         done = count(program, [], EMULATED[isa.name])
         if done.status:
             raise SystemExit(f"{isa.name}: the kernels ended with status {done.status}: {done.stderr.decode()}")
-        calls = [by_instruction(interval.blocks) for interval in done.intervals if interval.mark]
+        calls = [by_instruction(interval.blocks, done.program) for interval in done.intervals if interval.mark]
         rows: list[Row] = []
         loops: dict[str, str] = {}
         for case, counts in zip(found, calls, strict=True):
             symbol = f"{case.kernel.name}_{isa.name}"
-            costs = Costs(read_program(program), [symbol], counts, CPUS)
+            costs = Costs(done.program, [symbol], counts, CPUS)
             rows += _rows(case, isa, symbol, costs, counts)
             hot = costs.hot_loop(symbol)
             loops[f"{case.name} {isa.name}"] = "\n".join(i.assembly("top") for i in hot[0].body) if hot else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from edgeq.cli.table import table
-from edgeq.modelled.rows import CPUS
 
 NOTE = "modelled: nothing here was timed; counts are exact, cycles and times are estimates (--json: every assumption)"
 
@@ -20,20 +19,27 @@ def text(result: dict[str, Any]) -> str:
 def _entry(name: str, entry: dict[str, Any]) -> str:
     rows = [_kernel(kernel, entry) for kernel in entry["kernels"]]
     rows.append(_total(entry))
-    heading = (f"{name}: kernel", "calls", "instructions", "share", "bytes", *(f"{cpu} Mcycles" for cpu in CPUS))
-    return "\n".join([table(heading, rows), *(_estimate(name, entry, cpu) for cpu in CPUS)])
+    heading = (
+        f"{name}: kernel",
+        "calls",
+        "instructions",
+        "share",
+        "bytes",
+        *(f"{cpu} Mcycles" for cpu in entry["estimate"]),
+    )
+    return "\n".join([table(heading, rows), *(_estimate(name, entry, cpu) for cpu in entry["estimate"])])
 
 
 def _kernel(kernel: dict[str, Any], entry: dict[str, Any]) -> tuple[Any, ...]:
     share = f"{kernel['instructions'] / entry['instructions']:.1%}"
     moved = kernel["weight_bytes"] + kernel["kv_bytes"]
-    cycles = (_mega(kernel["cycles"][cpu]) for cpu in CPUS)
+    cycles = (_mega(kernel["cycles"][cpu]) for cpu in entry["estimate"])
     return kernel["name"], kernel["calls"] or "", f"{kernel['instructions']:,.0f}", share, f"{moved:,.0f}", *cycles
 
 
 def _total(entry: dict[str, Any]) -> tuple[Any, ...]:
     moved = entry["weight_bytes"] + entry["kv_bytes"]
-    cycles = (_mega(entry["estimate"][cpu] and entry["estimate"][cpu]["cycles"]) for cpu in CPUS)
+    cycles = (_mega(entry["estimate"][cpu] and entry["estimate"][cpu]["cycles"]) for cpu in entry["estimate"])
     return "total", "", f"{entry['instructions']:,.0f}", "", f"{moved:,.0f}", *cycles
 
 
@@ -47,7 +53,10 @@ def _estimate(name: str, entry: dict[str, Any], cpu: str) -> str:
         return f"{cpu}: -"
     rate = f"{found['rows_per_second']:,.1f} {'tokens' if name in ('prefill', 'decode') else 'runs'}/s"
     sides = f"cycles alone {found['compute_seconds'] * 1e3:.2f} ms, bytes alone {found['memory_seconds'] * 1e3:.2f} ms"
-    error = f", off by {found['error']['median']:.0%} where measured" if found.get("error") else ""
+    error = ""
+    if "error" in found:
+        low, high = found["seconds_between"]
+        error = f"; by errors observed on the device {low * 1e3:.2f} to {high * 1e3:.2f} ms"
     return f"{cpu}: modelled {found['seconds'] * 1e3:.2f} ms, {rate} ({sides}){error}"
 
 

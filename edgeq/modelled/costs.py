@@ -24,6 +24,7 @@ class Costs:
 
     def __init__(self, program: Program, names: Sequence[str], counts: Mapping[int, int], cpus: Sequence[str]):
         """`counts`: times by address, of everything that will be asked for. Raises TargetError without LLVM's tools."""
+        self._triple = program.architecture.triple
         code = disassemble(program.path, names)
         self._stretches = {name: _most(stretches(code[name], counts)) for name in names}
         self._bodies = {name: tuple(i.address for i in code[name]) for name in names}
@@ -35,7 +36,7 @@ class Costs:
 
     def _model(self, cpu: str) -> None:
         try:
-            found = iter(mca_all([s for several in self._stretches.values() for s in several], cpu))
+            found = iter(mca_all([s for several in self._stretches.values() for s in several], cpu, self._triple))
         except UnsupportedError as e:
             self.refused[cpu] = str(e)
             return

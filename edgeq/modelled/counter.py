@@ -1,4 +1,4 @@
-"""Runs an AArch64 program under the emulator with the counting plugin."""
+"""Runs a program under the emulator with the counting plugin."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from edgeq.errors import EdgeqError, TargetError, ToolchainError, UsageError
 from edgeq.lower import toolchain
 from edgeq.lower.objects import cache_folder
+from edgeq.modelled.architecture import ARM64, Architecture
 from edgeq.modelled.counts import Interval, read_counts
-from edgeq.modelled.program import read_program
+from edgeq.modelled.program import Program, read_program
 from edgeq.modelled.tools import find_emulator, run
 
 SOURCE = Path(__file__).with_name("counter.c")
@@ -22,29 +23,31 @@ INCLUDE = SOURCE.parent
 """Folder of marker.h."""
 FLAGS = ("-O2", "-std=gnu11", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-sanitize=undefined", "-s")
 CPUS = {"max": "max,sve-max-vq=1,pauth-impdef=on"}
-"""Options of CPUs whose plain name would be another processor than phones have: SVE at 128 bits."""
+"""Options of AArch64 CPUs whose plain name would be another processor than phones have: SVE at 128 bits."""
 LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A program that ended: its output, its exit status, and what ran between its markers."""
+    """A program that ended: its output, its exit status, its symbols, and what ran between its markers."""
 
     stdout: bytes
     stderr: bytes
     status: int
+    program: Program
     intervals: list[Interval]
 
 
-def emulate(cpu: str) -> list[str]:
-    """Command before a static AArch64 program; raises TargetError where the emulator is missing."""
-    return [str(find_emulator()), "-cpu", CPUS.get(cpu, cpu)]
+def emulate(cpu: str, architecture: Architecture = ARM64) -> list[str]:
+    """Command before a static program; raises TargetError where the emulator is missing."""
+    options = CPUS.get(cpu, cpu) if architecture is ARM64 else cpu
+    return [str(find_emulator(architecture.emulator)), "-cpu", options]
 
 
-def emulator_version() -> str:
-    """`7.2.22`."""
-    words = run(find_emulator(), "--version").split()
-    return words[words.index("version") + 1]
+def emulator_version(architecture: Architecture) -> str:
+    """`qemu-aarch64 7.2.22`."""
+    words = run(find_emulator(architecture.emulator), "--version").split()
+    return f"{architecture.emulator} {words[words.index('version') + 1]}"
 
 
 def plugin() -> Path:
@@ -67,30 +70,37 @@ def _build(built: Path) -> None:
 def count(
     program: Path, arguments: Sequence[str], cpu: str, *, cwd: Path | None = None, timeout_s: float = LONGEST_S
 ) -> Counted:
-    """Run a static, unstripped AArch64 program of one thread on `cpu` and count its instructions.
+    """Run a static, unstripped program of one thread on `cpu` and count its instructions.
 
     Raises:
         TargetError: no emulator, one that takes no plugin of API version 1, or the program takes longer.
         UsageError: an unknown CPU; the program ran more than one thread.
         ToolchainError: the emulator died and left no counts.
     """
+    symbols = read_program(program)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "counts"
-        command = [*emulate(cpu), "-plugin", f"{plugin()},out={out}", str(program.resolve()), *arguments]
+        command = [
+            *emulate(cpu, symbols.architecture),
+            "-plugin",
+            f"{plugin()},out={out}",
+            str(program.resolve()),
+            *arguments,
+        ]
         try:
             done = subprocess.run(command, capture_output=True, cwd=cwd, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired:
             raise TargetError(f"{program.name} took longer than {timeout_s:.0f} s under emulation") from None
         if done.returncode and not (out.exists() and out.stat().st_size):
             raise _refused(done.stderr.decode(errors="replace"))
-        return Counted(done.stdout, done.stderr, done.returncode, read_counts(out, read_program(program)))
+        return Counted(done.stdout, done.stderr, done.returncode, symbols, read_counts(out, symbols))
 
 
 def _refused(stderr: str) -> EdgeqError:
     said = " ".join(stderr.split())[-300:]
     if "CPU model" in said:
-        return UsageError(f"qemu: {said}; try cortex-a53, cortex-a72, cortex-a76, neoverse-n1 or max")
+        return UsageError(f"qemu: {said}; try cortex-a72, cortex-a76 or max")
     if "plugin" in said:
-        advice = "counting needs a dynamically linked qemu-aarch64 6.0 to 8.2 with plugins (Debian 12, Ubuntu 24.04)"
-        return TargetError(f"{find_emulator()} takes no plugin: {said}; {advice}")
+        advice = "counting needs dynamically linked emulators of QEMU 6.0 to 8.2 with plugins (Debian 12, Ubuntu 24.04)"
+        return TargetError(f"the emulator takes no plugin: {said}; {advice}")
     return ToolchainError(f"the emulator did not start: {said}")

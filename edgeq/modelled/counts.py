@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.errors import ToolchainError, UsageError
+from edgeq.modelled.disassembly import all_addresses
 from edgeq.modelled.program import Owners, Program
 
 Block = tuple[int, int, int]
-INSTRUCTION = 4
-"""Bytes of an AArch64 instruction."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,26 @@ def read_counts(path: Path, program: Program) -> list[Interval]:
     return [Interval(i["mark"], tuple((a - bias, n, t) for a, n, t in i["blocks"])) for i in intervals]
 
 
-def by_instruction(blocks: Iterable[Block]) -> Counter[int]:
-    """Times that the AArch64 instruction at each address ran."""
+def by_instruction(blocks: Iterable[Block], program: Program) -> Counter[int]:
+    """Times that the instruction at each address ran."""
     counts: Counter[int] = Counter()
     for address, n, times in blocks:
-        for i in range(n):
-            counts[address + INSTRUCTION * i] += times
+        for at in _addresses(address, n, program):
+            counts[at] += times
     return counts
 
 
+def _addresses(first: int, n: int, program: Program) -> Sequence[int]:
+    """Of n instructions from `first` on."""
+    if step := program.architecture.step:
+        return range(first, first + step * n, step)
+    order = all_addresses(program.path)
+    at = bisect_left(order, first)
+    return order[at : at + n]
+
+
 def by_function(counts: Mapping[int, int], program: Program) -> Counter[str]:
-    """Executed AArch64 instructions by function, most first, from times by address."""
+    """Executed instructions by function, most first, from times by address."""
     owners, totals = Owners(program.functions), Counter[str]()
     for address, times in counts.items():
         totals[owners.of(address)] += times

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from edgeq.errors import UsageError
@@ -12,8 +13,10 @@ from edgeq.modelled.tools import find_llvm, run
 
 _HEADER = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
+_COMMENT = re.compile(r"\s*(//|#\s).*$")
 _PLACE = re.compile(r"0x([0-9a-f]+) <[^>]*>")
-_BRANCHES = ("b", "cbz", "cbnz", "tbz", "tbnz")
+_JUMP = re.compile(r"b(\.\w+)?|[ct]bn?z|j[a-z]+")
+_CALLS, _RETURNS = ("bl", "blr", "call", "callq"), ("ret", "retq")
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,17 @@ class Instruction:
     @property
     def target(self) -> int | None:
         """Where it jumps to within its function, None for what is no direct jump (calls are none)."""
-        name = self.mnemonic.partition(".")[0]
-        return self.place if name in _BRANCHES else None
+        return self.place if _JUMP.fullmatch(self.mnemonic) else None
 
     @property
     def calls(self) -> bool:
         """Whether it calls a function."""
-        return self.mnemonic in ("bl", "blr")
+        return self.mnemonic in _CALLS
+
+    @property
+    def returns(self) -> bool:
+        """Whether it ends its function."""
+        return self.mnemonic in _RETURNS
 
     def assembly(self, label: str) -> str:
         """Text to assemble alone: whatever address it names becomes `label`."""
@@ -42,7 +49,7 @@ class Instruction:
 
 
 def disassemble(path: Path, names: Sequence[str]) -> dict[str, tuple[Instruction, ...]]:
-    """Functions of an AArch64 object or executable by name; raises UsageError for names that it does not have."""
+    """Functions of an object or executable by name; raises UsageError for names that it does not have."""
     text = run(find_llvm("llvm-objdump"), "-d", "--no-show-raw-insn", f"--disassemble-symbols={','.join(names)}", path)
     found = parse(text)
     missing = [name for name in names if name not in found]
@@ -64,6 +71,13 @@ def parse(text: str) -> dict[str, tuple[Instruction, ...]]:
 
 
 def _instruction(address: str, mnemonic: str, operands: str) -> Instruction:
-    operands = operands.partition("//")[0].strip()
+    operands = _COMMENT.sub("", operands)
     place = _PLACE.search(operands)
     return Instruction(int(address, 16), mnemonic, operands, int(place[1], 16) if place else None)
+
+
+@cache
+def all_addresses(path: Path) -> list[int]:
+    """Address of every instruction of a program, in order."""
+    text = run(find_llvm("llvm-objdump"), "-d", "--no-show-raw-insn", path)
+    return [int(code[1], 16) for line in text.splitlines() if (code := _LINE.match(line))]

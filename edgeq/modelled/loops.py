@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,7 +11,7 @@ from pathlib import Path
 from edgeq.errors import UnsupportedError
 from edgeq.modelled.disassembly import Instruction, disassemble
 
-_FLOATING = ("b", "h", "s", "d", "q", "v", "z")
+_VECTOR = re.compile(r"[bhsdqvz]\d+(\.\w+)?|%[xyz]mm\d+")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,5 @@ def hot_loop(path: Path, symbol: str, counts: Mapping[int, int] | None = None) -
 
 
 def is_vector(instruction: Instruction) -> bool:
-    """Whether its first operand is a register of the vector unit."""
-    first = instruction.operands.lstrip("{ ").partition(",")[0].partition(".")[0].strip()
-    return first[:1] in _FLOATING and first[1:].isdigit()
+    """Whether an operand is a register of the vector unit."""
+    return any(_VECTOR.fullmatch(word.strip("{} ")) for word in instruction.operands.split(","))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeq.errors import EdgeqError, ToolchainError, UnsupportedError
+from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.loops import Stretch
 from edgeq.modelled.tools import find_llvm, run
 
-TRIPLE = "aarch64-linux-gnu"
 WARM, LONG = 20, 60
 """Iterations of the two runs whose difference is the steady state."""
 
@@ -35,12 +35,12 @@ class Cycles:
         return self.instructions / self.total if self.total else 0.0
 
 
-def mca(stretch: Stretch, cpu: str) -> Cycles:
+def mca(stretch: Stretch, cpu: str, triple: str = ARM64.triple) -> Cycles:
     """Cycles of one stretch on an LLVM CPU (`neoverse-n1`); raises as `mca_all`."""
-    return mca_all([stretch], cpu)[0]
+    return mca_all([stretch], cpu, triple)[0]
 
 
-def mca_all(found: Sequence[Stretch], cpu: str) -> list[Cycles]:
+def mca_all(found: Sequence[Stretch], cpu: str, triple: str = ARM64.triple) -> list[Cycles]:
     """Cycles of each stretch; calls inside them count nothing: what is called is a function of its own.
 
     Raises UnsupportedError when the CPU lacks an instruction, TargetError where llvm-mca is missing.
@@ -51,7 +51,7 @@ def mca_all(found: Sequence[Stretch], cpu: str) -> list[Cycles]:
     if not full:
         return result
     text = "".join(f"# LLVM-MCA-BEGIN {i}\n{body}\n# LLVM-MCA-END {i}\n" for i, body in full)
-    short, long = _run(text, cpu, WARM), _run(text, cpu, LONG)
+    short, long = _run(text, cpu, triple, WARM), _run(text, cpu, triple, LONG)
     for i, _ in full:
         cycles = (long[i]["TotalCycles"] - short[i]["TotalCycles"]) / (LONG - WARM)
         result[i] = Cycles(cycles, long[i]["BlockRThroughput"], len(found[i].body))
@@ -59,13 +59,13 @@ def mca_all(found: Sequence[Stretch], cpu: str) -> list[Cycles]:
 
 
 def _assembly(stretch: Stretch) -> str:
-    body = [i.assembly(".Lplace") for i in stretch.body if not i.calls and i.mnemonic != "ret"]
+    body = [i.assembly(".Lplace") for i in stretch.body if not (i.calls or i.returns)]
     return "\n".join(body)
 
 
-def _run(text: str, cpu: str, iterations: int) -> dict[int, dict[str, float]]:
+def _run(text: str, cpu: str, triple: str, iterations: int) -> dict[int, dict[str, float]]:
     """mca's summary by region."""
-    options = (f"-mtriple={TRIPLE}", f"-mcpu={cpu}", f"-iterations={iterations}", "-json", "-resource-pressure=0")
+    options = (f"-mtriple={triple}", f"-mcpu={cpu}", f"-iterations={iterations}", "-json", "-resource-pressure=0")
     try:
         output = run(find_llvm("llvm-mca"), *options, "-", text=f".Lplace:\n{text}")
     except ToolchainError as e:

@@ -9,10 +9,11 @@ from typing import Any
 
 from edgeq.artifact.manifest import Manifest, read
 from edgeq.errors import UsageError
+from edgeq.modelled.architecture import Architecture, of_target
 from edgeq.modelled.assumptions import assumptions
-from edgeq.modelled.estimate import Load, Machine, seconds, total
-from edgeq.modelled.processors import BANDWIDTH, PROCESSORS
-from edgeq.modelled.rows import CPUS, Accounting, EntryRows, Row
+from edgeq.modelled.device_file import DeviceModel
+from edgeq.modelled.estimate import BANDWIDTH, Load, Machine, seconds, total
+from edgeq.modelled.rows import Accounting, EntryRows, Row
 from edgeq.modelled.run import count_artifact
 
 SCHEMA_VERSION = 1
@@ -27,7 +28,8 @@ class Settings:
     Attributes:
         prompt: tokens through `prefill`. decode: tokens through `decode` after them. None: 64 and 4, as they fit.
         variant: instruction-set variant to force.
-        bandwidth: bytes a second from memory. clocks: Hz by LLVM's CPU name, where other than in `PROCESSORS`.
+        bandwidth: bytes a second from memory. clocks: Hz by LLVM's CPU name, where other than its processor's.
+        device: a measured device to predict for, instead of assumed processors.
     """
 
     prompt: int | None = None
@@ -35,10 +37,19 @@ class Settings:
     variant: str | None = None
     bandwidth: float = BANDWIDTH
     clocks: Mapping[str, float] = field(default_factory=dict)
+    device: DeviceModel | None = None
 
-    def machines(self) -> dict[str, Machine]:
-        """What each processor is assumed to do."""
-        return {p.cpu: Machine(self.clocks.get(p.cpu, p.clock_hz), self.bandwidth) for p in PROCESSORS}
+    def machines(self, architecture: Architecture) -> dict[str, Machine]:
+        """What each processor is taken to do, by LLVM's name."""
+        if self.device:
+            return {self.device.cpu: self.device.machine}
+        known = architecture.processors
+        return {p.cpu: Machine(self.clocks.get(p.cpu, p.clock_hz), self.bandwidth) for p in known}
+
+    @property
+    def source(self) -> str:
+        """Who said clocks and bandwidth."""
+        return f"fitted to {self.device.name}" if self.device else "defaults and options"
 
 
 def profile_modelled(
@@ -56,7 +67,10 @@ def profile_modelled(
     say(f"count instructions on {cpu}", 0, 0)
     counts = count_artifact(path, manifest, cpu, prompt, decode, settings.variant)
     say("model cycles", 0, 0)
-    accounting, machines = Accounting(manifest.to_json(), counts), settings.machines()
+    architecture = of_target(manifest.target)
+    machines = settings.machines(architecture)
+    accounting = Accounting(manifest.to_json(), counts, list(machines))
+    error = settings.device.error if settings.device else None
     return {
         "schema_version": SCHEMA_VERSION,
         "modelled": True,
@@ -65,8 +79,8 @@ def profile_modelled(
         "bits": manifest.bits,
         "device": f"qemu:{cpu}",
         "variant": counts.variant,
-        "entries": {name: describe_entry(found, machines) for name, found in accounting.entries().items()},
-        "assumptions": assumptions(machines, accounting.refused, "defaults and options"),
+        "entries": {name: describe_entry(found, machines, error) for name, found in accounting.entries().items()},
+        "assumptions": assumptions(architecture, machines, accounting.refused, settings.source),
     }
 
 
@@ -83,8 +97,11 @@ def _tokens(manifest: Manifest, settings: Settings) -> tuple[int, int]:
     return prompt, decode
 
 
-def describe_entry(found: EntryRows, machines: Mapping[str, Machine]) -> dict[str, Any]:
-    """One run of an entry: `per_row` figures are of a token (of a static entry, a run)."""
+def describe_entry(
+    found: EntryRows, machines: Mapping[str, Machine], error: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One run of an entry: `per_row` figures are of a token (of a static entry, a run). `error`: observed where the
+    model was fitted, if it was."""
     rows = found.runs[0].rows
     instructions = sum(row.instructions for row in found.rows)
     return {
@@ -95,7 +112,7 @@ def describe_entry(found: EntryRows, machines: Mapping[str, Machine]) -> dict[st
         "instructions_per_row": instructions / rows,
         "weight_bytes": sum(row.weight_bytes for row in found.rows),
         "kv_bytes": sum(row.kv_bytes for row in found.rows),
-        "estimate": {cpu: _estimate(found, cpu, machines[cpu]) for cpu in CPUS},
+        "estimate": {cpu: _estimate(found, cpu, machines[cpu], error) for cpu in machines},
         "kernels": [_kernel(row, machines) for row in found.rows],
     }
 
@@ -106,7 +123,7 @@ def load_of(row: Row, cpu: str) -> Load | None:
     return None if cycles is None else Load(cycles, row.weight_bytes + row.kv_bytes)
 
 
-def _estimate(found: EntryRows, cpu: str, machine: Machine) -> dict[str, Any] | None:
+def _estimate(found: EntryRows, cpu: str, machine: Machine, error: dict[str, Any] | None) -> dict[str, Any] | None:
     loads = [load for row in found.rows if (load := load_of(row, cpu))]
     if len(loads) < len(found.rows):
         return None
@@ -117,11 +134,17 @@ def _estimate(found: EntryRows, cpu: str, machine: Machine) -> dict[str, Any] | 
         "rows_per_second": found.runs[0].rows / total(parts),
         "compute_seconds": sum(part.compute for part in parts),
         "memory_seconds": sum(part.memory for part in parts),
+        **({"error": error, "seconds_between": _between(total(parts), error)} if error else {}),
     }
 
 
+def _between(predicted: float, error: dict[str, Any]) -> list[float]:
+    """Seconds, were it off by as much as the most and least that was observed."""
+    return [predicted * error[f"measured_over_predicted_{end}"] for end in ("least", "most")]
+
+
 def _kernel(row: Row, machines: Mapping[str, Machine]) -> dict[str, Any]:
-    loads = {cpu: load_of(row, cpu) for cpu in CPUS}
+    loads = {cpu: load_of(row, cpu) for cpu in machines}
     times = {cpu: seconds(load, machines[cpu]) if load else None for cpu, load in loads.items()}
     return {
         "name": row.name,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeq.errors import ArtifactError
+from edgeq.modelled.architecture import Architecture, of_machine
 
 _SECTION, _SYMBOL = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
 _SYMTAB, _FUNCTION = 2, 2
@@ -26,10 +27,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Program:
-    """An executable: functions in the order of their addresses, and the address where it starts."""
+    """An executable: functions in the order of their addresses, the address where it starts, its instruction set."""
 
     path: Path
     entry: int
+    architecture: Architecture
     functions: tuple[Function, ...]
 
     def function(self, name: str) -> Function | None:
@@ -53,15 +55,15 @@ class Owners:
 
 
 def read_program(path: Path) -> Program:
-    """Parse the symbol table; raises ArtifactError for what is no ELF file of 64 bits or is stripped."""
+    """Parse the symbol table; raises ArtifactError for no ELF file of 64 bits or a stripped one, as `of_machine`."""
     data = path.read_bytes()
     if data[:6] != b"\x7fELF\x02\x01":
         raise ArtifactError(f"{path}: not a little-endian ELF file of 64 bits")
-    entry = struct.unpack_from("<Q", data, 24)[0]
+    machine, _, entry = struct.unpack_from("<HIQ", data, 18)
     functions = {f.address: f for f in sorted(_functions(data), key=lambda f: f.size)}
     if not functions:
         raise ArtifactError(f"{path}: no symbols; link it without stripping")
-    return Program(path, entry, tuple(sorted(functions.values(), key=lambda f: f.address)))
+    return Program(path, entry, of_machine(machine), tuple(sorted(functions.values(), key=lambda f: f.address)))
 
 
 def _functions(data: bytes) -> Iterator[Function]:

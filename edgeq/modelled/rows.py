@@ -9,15 +9,13 @@ from typing import Any
 
 from edgeq.modelled.costs import Costs
 from edgeq.modelled.counts import by_function
-from edgeq.modelled.processors import PROCESSORS
 from edgeq.modelled.program import UNKNOWN
 from edgeq.modelled.run import Counts, Run
 from edgeq.modelled.workload import Work, kv_bytes, workload
 
 LEAST_SHARE = 0.002
-"""Functions that executed less of every entry are one row, REST, priced at one instruction a cycle."""
+"""Functions beside kernels that executed less of every entry are one row, REST, at one instruction a cycle."""
 REST = "(rest)"
-CPUS = tuple(p.cpu for p in PROCESSORS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Accounting:
         refused: why a processor has no cycles, by LLVM's name.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], counts: Counts, cpus: Sequence[str] = CPUS):
+    def __init__(self, manifest: Mapping[str, Any], counts: Counts, cpus: Sequence[str]):
         self._manifest, self._counts, self._cpus = manifest, counts, cpus
         self._kernels = {f"{k['name']}_{counts.variant}": k["name"] for k in manifest["kernels"]}
         self._shares = [by_function(run.counts, counts.program) for run in counts.runs]
@@ -70,7 +68,7 @@ class Accounting:
             name: True
             for share in self._shares
             for name, n in share.items()
-            if n >= LEAST_SHARE * share.total() and name != UNKNOWN
+            if name in self._kernels or (n >= LEAST_SHARE * share.total() and name != UNKNOWN)
         }
         return list(found)
 

@@ -15,11 +15,11 @@ from edgeq.lower.link import KERNELS, SOURCE, link_program
 from edgeq.lower.objects import cache_folder
 from edgeq.lower.toolchain import RUNTIME
 from edgeq.modelled import counter
+from edgeq.modelled.architecture import of_target
 from edgeq.modelled.counts import Interval, by_instruction
-from edgeq.modelled.program import Program, read_program
+from edgeq.modelled.program import Program
 
 MAIN = Path(__file__).with_name("count.c")
-TARGET = "arm64"
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,10 @@ def count_artifact(
     """Feed `prompt` tokens, then `decode` single ones, and run every static entry.
 
     Raises:
-        UsageError: not an arm64 artifact, or an unknown variant.
+        UsageError: an artifact that cannot be emulated, or an unknown variant.
         TargetError: the emulated CPU lacks what the variant needs, or no emulator is here.
     """
-    if manifest.target != TARGET:
-        raise UsageError(f"{artifact} is for {manifest.target}; only {TARGET} artifacts run on an emulated CPU")
+    of_target(manifest.target)
     program = program_of(artifact)
     arguments = [str(artifact.resolve() / "weights.safetensors"), variant or "", str(prompt), str(decode)]
     done = counter.count(program, arguments, cpu)
@@ -68,12 +67,14 @@ def count_artifact(
         raise _failure(done.status, done.stderr.decode(errors="replace").strip(), cpu)
     said = json.loads(done.stdout)
     counted = [interval for interval in done.intervals if interval.mark]
-    runs = tuple(_run(facts, interval) for facts, interval in zip(said["intervals"], counted, strict=True))
-    return Counts(said["variant"], read_program(program), runs)
+    runs = tuple(
+        _run(facts, interval, done.program) for facts, interval in zip(said["intervals"], counted, strict=True)
+    )
+    return Counts(said["variant"], done.program, runs)
 
 
-def _run(facts: dict[str, Any], interval: Interval) -> Run:
-    return Run(facts["entry"], facts["rows"], facts["position"], by_instruction(interval.blocks))
+def _run(facts: dict[str, Any], interval: Interval, program: Program) -> Run:
+    return Run(facts["entry"], facts["rows"], facts["position"], by_instruction(interval.blocks, program))
 
 
 def _failure(status: int, said: str, cpu: str) -> EdgeqError:

@@ -15,13 +15,14 @@ OLDEST_LLVM = 19
 _LLVM = (*(f"-{n}" for n in range(25, OLDEST_LLVM - 1, -1)), "")
 
 
-def find_emulator() -> Path:
-    """`$EDGEQ_QEMU`, or qemu-aarch64 from the PATH; raises TargetError that says what to install."""
-    given = os.environ.get("EDGEQ_QEMU")
-    found = shutil.which(given or "qemu-aarch64") or (None if given else shutil.which("qemu-aarch64-static"))
+def find_emulator(name: str = "qemu-aarch64") -> Path:
+    """The program `name`, of the folder $EDGEQ_QEMU or of the PATH; raises TargetError that says what to install."""
+    folder = os.environ.get("EDGEQ_QEMU")
+    found = shutil.which(name, path=folder) or shutil.which(f"{name}-static", path=folder)
     if found is None:
-        what = f"$EDGEQ_QEMU is {given}, which is no program" if given else "no qemu-aarch64 on this machine"
-        raise TargetError(f"{what}; install it (Debian, Ubuntu: apt install qemu-user) or point $EDGEQ_QEMU at it")
+        where = f"in $EDGEQ_QEMU ({folder})" if folder else "on this machine"
+        advice = "install it (Debian, Ubuntu: apt install qemu-user) or point $EDGEQ_QEMU at its folder"
+        raise TargetError(f"no {name} {where}; {advice}")
     return Path(found)
 
 

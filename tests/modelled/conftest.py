@@ -17,7 +17,7 @@ from edgeq.modelled.tools import find_llvm
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     """edgeq finds the emulator that the other tests of arm64 use; skips as they do."""
-    monkeypatch.setenv("EDGEQ_QEMU", qemu("cortex-a72")[0])
+    monkeypatch.setenv("EDGEQ_QEMU", str(Path(qemu("cortex-a72")[0]).parent))
 
 
 @pytest.fixture

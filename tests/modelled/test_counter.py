@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgeq.errors import ArtifactError, TargetError, ToolchainError, UsageError
 from edgeq.modelled import counter
+from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.counts import by_function, by_instruction, calls, read_counts
 from edgeq.modelled.program import UNKNOWN, Function, Owners, Program, read_program
 from edgeq.modelled.tools import find_emulator, find_llvm
@@ -46,9 +47,9 @@ def test_counts_are_exact_to_the_instruction_and_markers_part_them(program: Path
 
 @pytest.mark.usefixtures("emulator")
 def test_instructions_belong_to_functions(program: Path) -> None:
-    intervals = counter.count(program, [], "cortex-a72").intervals
-    first, second = (by_instruction(interval.blocks) for interval in intervals[:2])
-    functions = read_program(program)
+    found = counter.count(program, [], "cortex-a72")
+    functions = found.program
+    first, second = (by_instruction(interval.blocks, functions) for interval in found.intervals[:2])
     assert by_function(first, functions) == {"count_down": 3002, "_start": 2}
     assert by_function(second, functions) == {"count_down": 23, "_start": 3}
     assert calls(second, functions)["count_down"] == 1
@@ -75,7 +76,7 @@ def test_an_unknown_cpu_is_named(program: Path) -> None:
 
 @pytest.mark.usefixtures("emulator")
 def test_a_program_that_never_ends_is_ended(assemble: Callable[..., Path]) -> None:
-    endless = assemble('__asm__(".globl _start\\n_start: b _start\\n");')
+    endless = assemble('__asm__(".globl _start\\n.type _start,%function\\n_start: b _start\\n");')
     with pytest.raises(TargetError, match=r"longer than 1 s"):
         counter.count(endless, [], "max", timeout_s=1)
 
@@ -83,13 +84,13 @@ def test_a_program_that_never_ends_is_ended(assemble: Callable[..., Path]) -> No
 def write_counts(path: Path, threads: int, bias: int = 0) -> Program:
     lines = [{"mark": 0, "blocks": [[bias + 16, 2, 5]]}, {"entry": bias + 8, "threads": threads}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Program(path, 8, (Function("f", 16, 4), Function("g", 20, 4)))
+    return Program(path, 8, ARM64, (Function("f", 16, 4), Function("g", 20, 4)))
 
 
 def test_counts_are_of_the_file_s_addresses_wherever_it_was_loaded(tmp_path: Path) -> None:
     program = write_counts(tmp_path / "counts", 1, bias=0x400000)
     (interval,) = read_counts(tmp_path / "counts", program)
-    assert by_function(by_instruction(interval.blocks), program) == {"f": 5, "g": 5}
+    assert by_function(by_instruction(interval.blocks, program), program) == {"f": 5, "g": 5}
 
 
 def test_counts_of_two_threads_are_refused(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ __asm__(
 @pytest.mark.usefixtures("emulator", "llvm")
 def test_the_hot_loop_is_the_one_that_executed_most(assemble: Callable[..., Path]) -> None:
     program = assemble(TWO_LOOPS, "-Wl,-e,f")
-    (interval,) = count(program, [], "cortex-a72").intervals
-    hot = hot_loop(program, "f", by_instruction(interval.blocks))
+    found = count(program, [], "cortex-a72")
+    hot = hot_loop(program, "f", by_instruction(found.intervals[0].blocks, found.program))
     assert ([i.mnemonic for i in hot.body], hot.times) == (["sub", "cbnz"], 900)
     assert len(hot_loop(program, "f").body) == 4  # without counts: the one with vector instructions
 
