@@ -16,7 +16,7 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
 from edgeq.kernels.binary_pack import FORMAT, copies, rows, words
-from edgeq.kernels.binary_tile import AHEAD, Operands, emit_counts
+from edgeq.kernels.binary_tile import Operands, emit_counts
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.lanes import lane_numbers
@@ -27,6 +27,7 @@ from edgeq.targets.isa import Isa
 _POINTERS = {"w": "uint8", "bias": "float32", "q": "int32", "sa": "float32", "r": "float32", "o": "float32"}
 _COUNTED = {"w": "uint8", "q": "int32", "o": "int32"}
 _OPS = ("xnor", "and")
+AHEAD = 4096  # bytes of a GEMV's software prefetch, as in linear_int_tile
 
 
 @factory
@@ -46,7 +47,7 @@ def gemv(N: int, K: int, epilogue: str = "store", bias: bool = False) -> Kernel:
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             q, sa, r, o = rest
-            x = Operands(isa, K, 1, w, q, V.i32(0), ahead=AHEAD)
+            x = _one_row(isa, K, w, q)
             with V.loop(lo, hi) as unit:
                 sums = [_scaled(x, linear.tile(unit, t))[0] for t in range(linear.end.tiles)]
                 linear.finish(unit, sums, sa[V.i32(0)], b, r, o, unit * V.i32(16))
@@ -94,7 +95,7 @@ def count(N: int, K: int, op: str = "xnor") -> Kernel:
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, w: V.Memory, q: V.Memory, o: V.Memory) -> None:
-            x = Operands(isa, K, 1, w, q, V.i32(0), op, AHEAD)
+            x = _one_row(isa, K, w, q, op)
             with V.loop(lo, hi) as unit:
                 (counts,) = emit_counts(x, linear.tile(unit, 0))
                 o.store(unit * V.i32(16), _live(unit * V.i32(16), counts, N))
@@ -152,6 +153,11 @@ def _counting(name: str, linear: Linear, build: Any, scalars: tuple[Param, ...])
     params = (*scalars, Param("w", "weight"), Param("q", "in"), Param("o", "out"))
     unit = "16 output rows, all activation rows" if scalars else "16 output rows"
     return Kernel(name, params, build, unit, FORMAT.nbytes(linear.N, linear.K), linear.N * linear.K)
+
+
+def _one_row(isa: Isa, K: int, w: V.Memory, q: V.Memory, op: str = "xnor") -> Operands:
+    """Operands of a GEMV, whose weights are one stream."""
+    return Operands(isa, K, 1, w, q, V.i32(0), op, AHEAD if isa.prefetch else 0)
 
 
 def _panel(isa: Isa, K: int, w: V.Memory, q: V.Memory, m0: V.Expr, op: str = "xnor") -> Operands:

@@ -34,8 +34,6 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.binary_pack import VECTOR_BYTES, copies, words
 from edgeq.targets.isa import Isa
 
-AHEAD = 4096  # bytes of a GEMV's software prefetch, as in linear_int_tile
-
 
 @dataclass(frozen=True)
 class Operands:
