@@ -8,12 +8,13 @@ import threading
 import time
 
 from edgeq.devices.device import Completed
-from edgeq.devices.link import Link, Process, end, failure
+from edgeq.devices.link import Link, Process, end
 from edgeq.errors import TargetError
 
 HEARTBEAT_S = 1.0
 GRACE_S = 30.0
 TRAILER = b"\nedgeq-guard: "
+CANNOT_RUN = (126, 127)  # of a POSIX shell
 
 
 def complete(link: Link, process: Process, program: str, timeout_s: float) -> Completed:
@@ -69,6 +70,9 @@ def _beat(process: Process) -> None:
 
 
 def _lost(link: Link, program: str, status: int, stderr: bytes) -> str:
-    if link.broke(status, stderr) or not stderr.strip():
-        return failure(link, f"{program} ran", status, stderr)
-    return f"{link.name}: cannot run {program}: {stderr.decode(errors='replace').strip().splitlines()[-1]}"
+    """Without the guard's last line: the guard could not be started, or the link is gone."""
+    said = stderr.decode(errors="replace").strip().splitlines()
+    why = f": {said[-1]}" if said else ""
+    if status in CANNOT_RUN and not link.broke(status, stderr):
+        return f"{link.name}: cannot run {program}{why}; does its folder allow programs? give --device-dir"
+    return f"{link.name}: the link was cut while {program} ran{why}"

@@ -39,12 +39,19 @@ class Link(Protocol):
 
 
 Process = subprocess.Popen[bytes]
+LAST_WORD = b"edgeq-done"
 
 
 def script(link: Link, text: str, doing: str, timeout_s: float = 120.0) -> bytes:
-    """Run a short script and return what it printed; TargetError (`doing` says what it was for) when it fails."""
-    process = link.start(text, stdin=subprocess.DEVNULL)
-    return complete(link, process, doing, timeout_s)
+    """Run a short script and return what it printed; TargetError (`doing` says what it was for) when it fails.
+
+    Its last word tells that it came to its end: a client whose link was cut may still exit with 0.
+    """
+    process = link.start(f"{{ {text}\n}} && echo {LAST_WORD.decode()}", stdin=subprocess.DEVNULL)
+    stdout = complete(link, process, doing, timeout_s)
+    if not stdout.rstrip().endswith(LAST_WORD):
+        raise TargetError(f"{link.name}: the link was cut while {doing}")
+    return stdout.rstrip().removesuffix(LAST_WORD)
 
 
 def complete(link: Link, process: Process, doing: str, timeout_s: float) -> bytes:
@@ -56,7 +63,7 @@ def complete(link: Link, process: Process, doing: str, timeout_s: float) -> byte
     finally:
         end(process)
     if process.returncode:
-        raise TargetError(failure(link, doing, process.returncode, stderr))
+        raise TargetError(failure(link, doing, process.returncode, stderr or stdout or b""))  # adb push uses stdout
     return stdout or b""
 
 

@@ -36,25 +36,23 @@ class ShellDevice:
         self.name = link.name
         self._link = link
         try:
-            self.folder, self.arch = self._enter([shlex.quote(folder)] if folder else list(link.folders))
-            self._push_probe(probe(self.arch))
-            self._script(f"./probe sweep . {STALE_S}", "cleaning its folder")
+            self.folder, self.arch, hashed = self._enter([shlex.quote(folder)] if folder else list(link.folders))
+            local = probe(self.arch)
+            if hashed != xxh64(local):
+                self._send(local, "probe", verify=False)
+                self._script(f"./probe sweep . {STALE_S}", "cleaning its folder")
         except BaseException:
             link.close()
             raise
 
-    def _enter(self, folders: list[str]) -> tuple[str, str]:
-        """(the first of the folders that can be written to, `uname -m`)."""
-        enter = 'mkdir -p "$d" 2>/dev/null && [ -w "$d" ] && cd "$d" && pwd && exec uname -m'
+    def _enter(self, folders: list[str]) -> tuple[str, str, str]:
+        """(the first folder that can be written to, `uname -m`, hash of the probe there); stale halves are deleted."""
+        enter = 'mkdir -p "$d" 2>/dev/null && [ -w "$d" ] && cd "$d" && pwd && uname -m && found=1 && break'
         otherwise = "echo 'no folder to write to: give --device-dir' >&2; exit 1"
-        text = f"for d in {' '.join(folders)}; do {enter}; done; {otherwise}"
-        folder, arch = script(self._link, text, "opening its folder").decode().split("\n")[:2]
-        return folder.strip(), arch.strip()
-
-    def _push_probe(self, local: Path) -> None:
-        hashed = self._script("[ -x probe ] && ./probe hash probe || echo", "looking for its probe").split()
-        if not hashed or hashed[0] != xxh64(local).encode():
-            self._send(local, "probe", verify=False)
+        clean = f"[ ! -x probe ] || {{ ./probe sweep . {STALE_S}; ./probe hash probe; }}"
+        text = f'for d in {" ".join(folders)}; do {enter}; done; [ "$found" ] || {{ {otherwise}; }}; {clean} || :'
+        printed = script(self._link, text, "opening its folder").decode().splitlines()
+        return printed[0], printed[1], "".join(printed[2:]).partition(" ")[0]
 
     def describe(self, measure: bool = True) -> DeviceFacts:
         """See `Device`."""
@@ -80,8 +78,9 @@ class ShellDevice:
         """Under a name of its own, renamed when it arrived whole: nobody ever sees half a file."""
         path = _inside(remote)
         part = f"{remote}.part-{os.getpid()}-{time.time_ns()}"
-        folder = shlex.quote(str(PurePosixPath(remote).parent))
-        self._script(f"mkdir -p {folder}", f"making {folder}")
+        folder = str(PurePosixPath(remote).parent)
+        if folder != ".":
+            self._script(f"mkdir -p {shlex.quote(folder)}", f"making {folder}")
         self._link.send(local, f"{self.folder}/{part}")
         damaged = 'rm -f "$p"; echo arrived damaged >&2; exit 1'
         same = f'case "$(./probe hash "$p")" in {xxh64(local)}*) ;; *) {damaged};; esac' if verify else ":"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,7 +11,6 @@ import tempfile
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO
-from urllib.parse import urlsplit
 
 from edgeq.devices.link import PipeLink, Process
 from edgeq.devices.shell_device import ShellDevice
@@ -20,6 +20,8 @@ from edgeq.errors import TargetError, UsageError
 OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
            "-o", "ServerAliveCountMax=3", "-o", "ControlMaster=auto", "-o", "ControlPersist=60")  # fmt: skip
 CLIENT_FAILED = 255
+# The host is handed to ssh as a word: no option, whatever the configuration's names look like.
+SPEC = re.compile(r"ssh://((?:[^@/:-][^@/:]*@)?(?:\[[0-9a-fA-F:.%]+\]|[^@/:\[\]-][^@/:\[\]]*))(?::(\d+))?/?")
 
 
 class SshLink(PipeLink):
@@ -54,15 +56,11 @@ class SshLink(PipeLink):
 
 def _parse(spec: str) -> tuple[str, list[str]]:
     """(destination, port options); raises UsageError."""
-    parts = urlsplit(spec)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:  # of the port
-        host = port = None
-    user = f"{parts.username}@" if host and parts.username else ""
-    if not host or parts.path.strip("/") or parts.query or host.startswith("-") or user.startswith("-"):
+    parts = SPEC.fullmatch(spec)
+    if not parts:
         raise UsageError(f"no device {spec!r}; give ssh://[user@]host[:port]")
-    return user + host, ["-p", str(port)] if port else []
+    destination, port = parts.groups()
+    return destination.replace("[", "").replace("]", ""), ["-p", port] if port else []
 
 
 def open_ssh(spec: str, folder: str | None = None) -> ShellDevice:
