@@ -107,7 +107,8 @@ def steps(spec: Steps) -> CSteps:
     found.pad_height, found.pad_width = spec.pad or (0, 0)
     found.rescales, found.rescale = spec.rescale is not None, spec.rescale or 0
     found.normalizes = spec.mean is not None and spec.std is not None
-    found.mean[:], found.std[:] = spec.mean or (0,) * 3, spec.std or (1,) * 3
+    for name, values in ("mean", spec.mean or ()), ("std", spec.std or ()):
+        getattr(found, name)[: len(values)] = values
     return found
 
 

@@ -1,5 +1,5 @@
-/* Resizing as Pillow's Image.resize does it, bit for bit: a filter's weights in 22 fraction bits, along x first and then along
- * y with 8 bits between; the nearest neighbour by stepping from pixel to pixel. */
+/* Resizing as Pillow's Image.resize (13.0) does it, bit for bit: a filter's weights in 22 fraction bits, along x and along y with
+ * 8 bits between; the nearest neighbour by stepping from pixel to pixel. */
 #include "decode.h"
 
 #include <math.h>
@@ -25,7 +25,7 @@ static double hamming(double x)
   if (x == 0.0) return 1.0;
   if (x >= 1.0) return 0.0;
   x = x * PI;
-  return sin(x) / x * (0.54 + 0.46 * cos(x));
+  return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x)); /* Pillow's constants are floats */
 }
 
 static double bicubic(double x) /* Keys' cubic convolution, a = -0.5 */
@@ -180,6 +180,13 @@ static const char *copy(const edgeq_image *in, edgeq_image *out)
   return error;
 }
 
+/* Along y first where the height shrinks by more than twice what the width does; Pillow before 13.0 never did. */
+static int vertical_first(const edgeq_image *in, int32_t width, int32_t height)
+{
+  int64_t rows = (int64_t)in->height - height, columns = (int64_t)in->width - width;
+  return rows > 0 && rows > 2 * columns;
+}
+
 const char *edgeq_image_resize(const edgeq_image *in, int32_t width, int32_t height, int filter, edgeq_image *out)
 {
   edgeq_image between = {0};
@@ -193,8 +200,9 @@ const char *edgeq_image_resize(const edgeq_image *in, int32_t width, int32_t hei
   } else if (width == in->width || height == in->height) {
     error = filtered(in, width == in->width ? height : width, filter, width == in->width, out);
   } else {
-    error = filtered(in, width, filter, 0, &between);
-    if (!error) error = filtered(&between, height, filter, 1, out);
+    int y_first = vertical_first(in, width, height);
+    error = filtered(in, y_first ? height : width, filter, y_first, &between);
+    if (!error) error = filtered(&between, y_first ? width : height, filter, !y_first, out);
   }
   edgeq_image_free(&between);
   if (error) edgeq_image_free(out);
