@@ -19,7 +19,7 @@ from edgeq.artifact.verify import verify_files
 from edgeq.errors import OutputError
 from edgeq.package.elf import PAGE, add_segment, aligned
 from edgeq.package.facts import encode, facts_of
-from edgeq.package.programs import Program, program_of
+from edgeq.package.programs import TEXT, Program, program_of
 
 Progress = Callable[[str, int, int], None]
 WEIGHTS = "weights.safetensors"
@@ -94,7 +94,7 @@ def _refused(task: dict[str, Any]) -> str | None:
 
 def _vocabulary(artifact: Path, program: Program, say: Progress) -> bytes:
     """The tokenizer's blob; nothing for programs that read no text."""
-    if program.reads != "text":
+    if program.reads != TEXT:
         return b""
     from edgeq.runtime.tokens import load_tokenizer
     from edgeq.tokenizer import compile_tokenizer
@@ -107,8 +107,8 @@ def _vocabulary(artifact: Path, program: Program, say: Progress) -> bytes:
 def _link(artifact: Path, program: Program, out: Path) -> bytes:
     from edgeq.lower.link import link_program
 
-    sources, include = program.sources, program.include
-    if program.reads == "text":
+    sources, include = list(program.sources), program.include
+    if program.reads == TEXT:
         from edgeq import tokenizer
 
         sources, include = [*sources, *tokenizer.SOURCES], [*include, tokenizer.INCLUDE]

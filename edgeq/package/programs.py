@@ -9,8 +9,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.package import image
 
 APP = Path(__file__).resolve().parent / "app"
-_EVERY = ("main", "sections", "options", "facts", "say", "info", "bench", "buffer")
-_TEXT = ("utf8", "tokens")
+TEXT, PHOTO = "text", "photo"
 
 
 @dataclass(frozen=True)
@@ -18,22 +17,14 @@ class Program:
     """A kind of program.
 
     Attributes:
-        run: the C function that does the work (app.h). files: of `app/`, beside those that all have.
-        reads: "text" (then a tokenizer goes in) or "image". example: what follows the program's name.
-        image: of `image/`, beside what all programs over photos share.
+        run: the C function that does the work (app.h). reads: TEXT (then a tokenizer goes in) or PHOTO.
+        sources: its C files but for the tokenizer's. example: what follows the program's name.
     """
 
     run: str
-    files: tuple[str, ...]
     reads: str
+    sources: tuple[Path, ...]
     example: str
-    image: tuple[str, ...] = ()
-
-    @property
-    def sources(self) -> list[Path]:
-        """Its C files but for the tokenizer's."""
-        files = [APP / f"{name}.c" for name in (*_EVERY, *self.files)]
-        return files + (list(image.sources(*self.image)) if self.reads == "image" else [])
 
     @property
     def include(self) -> list[Path]:
@@ -41,19 +32,27 @@ class Program:
         return [APP, image.INCLUDE]
 
 
-_CHAT = ("chat", "answer", "stream", "conversation", "stop")
+def _files(*names: str) -> tuple[Path, ...]:
+    return tuple(APP / f"{name}.c" for name in names)
+
+
+_EVERY = _files("main", "sections", "options", "facts", "say", "info", "bench", "buffer", "utf8")
+_CHAT = _files("tokens", "chat", "answer", "stream", "conversation", "stop")
+_EMBED, _CLASSIFY = _files("tokens", "texts", "embed"), _files("tokens", "texts", "scores", "classify_text")
+
+
+def _photos(run: str, example: str, *files: str) -> Program:
+    return Program(run, PHOTO, (*_EVERY, *_files("scores"), *image.sources(*files)), example)
+
+
 PROGRAMS = {
-    "chat": Program("edgeq_app_chat", (*_TEXT, *_CHAT), "text", '"Explain rain to a child."'),
-    "embedding": Program("edgeq_app_embed", (*_TEXT, "texts", "embed"), "text", '--similarity "a cat" "a kitten"'),
-    "text-classification": Program(
-        "edgeq_app_classify_text", (*_TEXT, "texts", "scores", "classify_text"), "text", '"what a film"'
-    ),
-    "image-classification": Program("edgeq_app_classify_image", ("scores",), "image", "photo.jpg", ("classify",)),
-    "image-features": Program("edgeq_app_embed_image", (), "image", "photo.jpg", ("features",)),
-    "detection": Program("edgeq_app_detect", ("scores",), "image", "photo.jpg", ("detect",)),
-    "segmentation": Program(
-        "edgeq_app_segment", (), "image", "photo.jpg --point 310,220 -o mask.png", ("segment", "points")
-    ),
+    "chat": Program("edgeq_app_chat", TEXT, (*_EVERY, *_CHAT), '"Explain rain to a child."'),
+    "embedding": Program("edgeq_app_embed", TEXT, (*_EVERY, *_EMBED), '--similarity "a cat" "a kitten"'),
+    "text-classification": Program("edgeq_app_classify_text", TEXT, (*_EVERY, *_CLASSIFY), '"what a film"'),
+    "image-classification": _photos("edgeq_app_classify_image", "photo.jpg", "classify"),
+    "image-features": _photos("edgeq_app_embed_image", "photo.jpg", "features"),
+    "detection": _photos("edgeq_app_detect", "photo.jpg", "detect"),
+    "segmentation": _photos("edgeq_app_segment", "photo.jpg --point 310,220 -o mask.png", "segment", "points"),
 }
 
 

@@ -1,8 +1,8 @@
 /* app.h: what the files of a packaged executable know of each other (`edgeq package ARTIFACT -o app`).
  *
- * The program does one thing, chosen when it was packaged: EDGEQ_APP_RUN names the function (edgeq_app_chat,
- * edgeq_app_embed, edgeq_app_classify_text, edgeq_app_segment, edgeq_app_classify_image), and only the sources which that
- * function needs are linked. main() finds the sections behind the program, maps them and calls it:
+ * The program does one thing, chosen when it was packaged: EDGEQ_APP_RUN names the function (see the end of this file), and
+ * only the sources which that function needs are linked (edgeq/package/programs.py). main() finds the sections behind the
+ * program and calls it:
  *
  *   int edgeq_app_segment(edgeq_app *app, int argc, char **argv)
  *   {
@@ -120,6 +120,8 @@ int edgeq_app_embed(edgeq_app *app, int argc, char **argv);
 int edgeq_app_classify_text(edgeq_app *app, int argc, char **argv);
 int edgeq_app_segment(edgeq_app *app, int argc, char **argv);        /* edgeq/package/image/segment.c */
 int edgeq_app_classify_image(edgeq_app *app, int argc, char **argv); /* edgeq/package/image/classify.c */
+int edgeq_app_detect(edgeq_app *app, int argc, char **argv);         /* edgeq/package/image/detect.c */
+int edgeq_app_embed_image(edgeq_app *app, int argc, char **argv);    /* edgeq/package/image/features.c */
 int edgeq_app_embed_image(edgeq_app *app, int argc, char **argv);    /* edgeq/package/image/features.c */
 int edgeq_app_detect(edgeq_app *app, int argc, char **argv);         /* edgeq/package/image/detect.c */
 #endif

@@ -26,7 +26,8 @@ int edgeq_app_open_reader(edgeq_app_reader *reader, edgeq_app *app)
 void edgeq_app_close_reader(edgeq_app_reader *reader)
 {
   if (reader->cut)
-    edgeq_app_note(reader->app, "%d texts cut to %d tokens (the longest has %d)", reader->cut, reader->limit, reader->longest);
+    edgeq_app_note(reader->app, "%d %s cut to %d tokens (the longest has %d)", reader->cut, reader->cut == 1 ? "text" : "texts",
+                   reader->limit, reader->longest);
   free(reader->tokens.id);
   edgeq_app_close_text(reader->app);
 }
