@@ -8,6 +8,7 @@ import click
 
 from edgeq.cli import console
 from edgeq.cli.command import Command, json_option
+from edgeq.cli.modelled_text import fit_lines
 from edgeq.cli.progress import reporting
 
 EXAMPLES = (
@@ -87,17 +88,26 @@ def describe(devices: tuple[str, ...], no_measure: bool, device_dir: str | None,
 @click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--brief", is_flag=True, help="2 s a measurement, stable or not.")
+@click.option("--variant", help="Instruction-set variant; default: the best that can also be counted under emulation.")
 @device_dir
-def measure(device: str, artifacts: tuple[Path, ...], output: Path, brief: bool, device_dir: str | None) -> None:
-    """Write what DEVICE is and does to a file: its facts, and a profile of each of ARTIFACTS on it.
+def measure(
+    device: str, artifacts: tuple[Path, ...], output: Path, brief: bool, variant: str | None, device_dir: str | None
+) -> None:
+    """Write what DEVICE is and does to a file: its facts, and a profile of each of ARTIFACTS on it, with one thread.
 
-    The file calibrates what is modelled for this device.
+    The model of `edgeq profile --device qemu` is fitted to these, with the error of its predictions for each from the
+    others: `--calibrated FILE` then predicts other artifacts on this device.
     """
     from edgeq.devices.measurement import measure_device, write
+    from edgeq.modelled.measure import fitted, fitting_settings
 
     with reporting() as progress:
-        write(measure_device(device, artifacts, brief, device_dir, progress), output)
+        found = measure_device(device, artifacts, brief, device_dir, progress, fitting_settings(variant))
+        write(found, output)  # what follows needs other tools
+        write(found := fitted(found, progress), output)
     console.note(f"wrote {output}")
+    for line in fit_lines(found):
+        console.note(line)
 
 
 @command.command("clean", cls=Command, examples=("edgeq devices clean ssh://pi@raspberrypi.local",))

@@ -1,4 +1,4 @@
-"""What `edgeq profile --device qemu` prints for people: counts and modelled times, said to be so."""
+"""What `edgeq profile --device qemu` prints for people: counts, and modelled cycles and times, said to be so."""
 
 from __future__ import annotations
 
@@ -6,50 +6,79 @@ from typing import Any
 
 from edgeq.cli.table import table
 
+NOTE = "modelled: nothing here was timed; counts are exact, cycles and times are estimates (--json: every assumption)"
+
 
 def text(result: dict[str, Any]) -> str:
-    """A table an entry, then the assumptions that the estimates rest on."""
-    heading = (
-        f"{result['model']} {result['bits']} ({result['device']}, {result['variant']}); modelled, nothing is measured"
-    )
-    entries = [_entry(name, entry) for name, entry in result["entries"].items()]
-    return "\n\n".join([heading, *entries, _assumptions(result["assumptions"])])
+    """Tables: an entry a block, kernels by executed instructions, then what would follow for each processor."""
+    head = f"{result['model']} {result['bits']} ({result['variant']} on {result['device']}, 1 thread)\n{NOTE}"
+    blocks = [_entry(name, entry) for name, entry in result["entries"].items()]
+    return "\n\n".join([head, *blocks, _processors(result["assumptions"])])
 
 
 def _entry(name: str, entry: dict[str, Any]) -> str:
-    cpus = list(entry["estimate"])
-    header = (f"{name}: kernel", "calls", "instructions", "weight bytes", *(f"{cpu} µs" for cpu in cpus))
-    kernels = sorted(entry["kernels"], key=lambda kernel: -kernel["instructions"])
-    rows = [
-        (k["name"], k["calls"], round(k["instructions"]), k["weight_bytes"], *(_us(k["seconds"][cpu]) for cpu in cpus))
-        for k in kernels
-    ]
-    total = (_us(found["seconds"] if found else None) for found in entry["estimate"].values())
-    rows.append(("total", "", round(entry["instructions"]), entry["weight_bytes"], *total))
-    rate = ", ".join(f"{cpu} {_rate(entry['estimate'][cpu])}" for cpu in cpus)
-    per_row = (
-        f"{entry['instructions_per_row']:,.0f} instructions a row of {entry['rows']}; modelled rows a second: {rate}"
+    rows = [_kernel(kernel, entry) for kernel in entry["kernels"]]
+    rows.append(_total(entry))
+    heading = (
+        f"{name}: kernel",
+        "calls",
+        "instructions",
+        "share",
+        "bytes",
+        *(f"{cpu} Mcycles" for cpu in entry["estimate"]),
     )
-    return f"{table(header, rows)}\n{per_row}"
+    return "\n".join([table(heading, rows), *(_estimate(name, entry, cpu) for cpu in entry["estimate"])])
 
 
-def _us(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1e6:,.1f}"
+def _kernel(kernel: dict[str, Any], entry: dict[str, Any]) -> tuple[Any, ...]:
+    share = f"{kernel['instructions'] / entry['instructions']:.1%}"
+    moved = kernel["weight_bytes"] + kernel["kv_bytes"]
+    cycles = (_mega(kernel["cycles"][cpu]) for cpu in entry["estimate"])
+    return kernel["name"], kernel["calls"] or "", f"{kernel['instructions']:,.0f}", share, f"{moved:,.0f}", *cycles
 
 
-def _rate(estimate: dict[str, Any] | None) -> str:
-    return "-" if estimate is None else f"{estimate['rows_per_second']:.1f}"
+def _total(entry: dict[str, Any]) -> tuple[Any, ...]:
+    moved = entry["weight_bytes"] + entry["kv_bytes"]
+    cycles = (_mega(entry["estimate"][cpu] and entry["estimate"][cpu]["cycles"]) for cpu in entry["estimate"])
+    return "total", "", f"{entry['instructions']:,.0f}", "", f"{moved:,.0f}", *cycles
 
 
-def _assumptions(assumptions: Any, indent: str = "  ") -> str:
-    return "assumptions:\n" + "\n".join(_lines(assumptions, indent))
+def _mega(cycles: float | None) -> str:
+    return "-" if cycles is None else f"{cycles / 1e6:,.3f}"
 
 
-def _lines(value: Any, indent: str) -> list[str]:
-    if not isinstance(value, dict):
-        return [f"{indent}{value}"]
-    lines = []
-    for key, item in value.items():
-        nested = isinstance(item, dict)
-        lines += [f"{indent}{key}:", *_lines(item, indent + "  ")] if nested else [f"{indent}{key}: {item}"]
+def _estimate(name: str, entry: dict[str, Any], cpu: str) -> str:
+    found = entry["estimate"][cpu]
+    if found is None:
+        return f"{cpu}: -"
+    rate = f"{found['rows_per_second']:,.1f} {'tokens' if name in ('prefill', 'decode') else 'runs'}/s"
+    sides = f"cycles alone {found['compute_seconds'] * 1e3:.2f} ms, bytes alone {found['memory_seconds'] * 1e3:.2f} ms"
+    error = ""
+    if "error" in found:
+        low, high = found["seconds_between"]
+        error = f"; by errors observed on the device {low * 1e3:.2f} to {high * 1e3:.2f} ms"
+    return f"{cpu}: modelled {found['seconds'] * 1e3:.2f} ms, {rate} ({sides}){error}"
+
+
+def _processors(assumed: dict[str, Any]) -> str:
+    rows = [
+        (cpu, p["stands_for"], f"{p['clock_hz'] / 1e9:.2f}", f"{p['bandwidth_bytes_per_s'] / 1e9:.1f}",
+         p["no_figures_because"] or "")
+        for cpu, p in assumed["processors"].items()
+    ]  # fmt: skip
+    return table(("assumed", "stands for", "GHz", "GB/s", "no figures because"), rows)
+
+
+def fit_lines(measurement: dict[str, Any]) -> list[str]:
+    """What a device file says of the model fitted to it."""
+    if "model" not in measurement:
+        return [f"no model was fitted: {measurement['not_fitted']}"]
+    model, error = measurement["model"], measurement["error"]
+    lines = [
+        f"fitted as {model['core']}: {model['cycles_per_s'] / 1e9:.2f} Gcycles/s, {model['bytes_per_s'] / 1e9:.1f} GB/s"
+    ]
+    for what in ("entries", "kernels"):
+        found = error[what]
+        off = f"off by {found['median']:.0%} (median), {found['worst']:.0%} at worst"
+        lines.append(f"{what} predicted, {error['left_out']}: {off}, of {found['predictions']}")
     return lines

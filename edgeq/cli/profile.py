@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ EXAMPLES = (
     "edgeq profile build/minilm --brief --json",
     "edgeq profile build/smollm2-arm64 --device ssh://pi@raspberrypi.local",
     "edgeq profile build/smollm2-arm64 --device adb",
-    "edgeq profile build/smollm2-arm64 --device qemu:cortex-a76",
+    "edgeq profile build/smollm2-arm64 --device qemu:cortex-a76 --bandwidth 12e9",
+    "edgeq profile build/smollm2-arm64 --device qemu --calibrated phone.json",
 )
 BRIEF_S, FULL_S = 2.0, 15.0
 
@@ -37,6 +39,14 @@ BRIEF_S, FULL_S = 2.0, 15.0
 @click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs.")
 @click.option("--device", default="local", show_default=True, help="Where: see `edgeq devices --help`.")
 @click.option("--device-dir", help="Folder of edgeq's on the device; default: ~/.cache/edgeq/device there.")
+@click.option(
+    "--bandwidth", type=click.FloatRange(1e6), help="Bytes/s that modelled times assume  [default: 15e9]."
+)
+@click.option(
+    "--calibrated",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Model times for a device that `edgeq devices measure` measured: its file.",
+)
 @json_option
 def command(
     artifact: Path,
@@ -48,6 +58,8 @@ def command(
     variant: str | None,
     device: str,
     device_dir: str | None,
+    bandwidth: float | None,
+    calibrated: Path | None,
     as_json: bool,
 ) -> None:
     """Time ARTIFACT: prefill, decode and first token, or a run of each static entry; load, memory, and each op
@@ -63,7 +75,7 @@ def command(
     budget = BRIEF_S if brief else FULL_S
     settings = Settings(None if prefill is None else _lengths(prefill), decode, budget, repeats, threads, variant)
     with reporting() as progress:
-        result = _profile(artifact, settings, device, device_dir, progress)
+        result = _profile(artifact, settings, Where(device, device_dir, bandwidth, calibrated), progress)
     if as_json:
         console.print_json(result)
         return
@@ -76,31 +88,53 @@ def command(
     _warn(result)
 
 
-def _profile(artifact: Path, settings: Settings, device: str, folder: str | None, progress: Report) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Where:
+    """The device, its folder, and what modelled times assume or were calibrated with."""
+
+    device: str
+    folder: str | None = None
+    bandwidth: float | None = None
+    calibrated: Path | None = None
+
+
+def _profile(artifact: Path, settings: Settings, where: Where, progress: Report) -> dict[str, Any]:
     """In this process on this machine, else on the device."""
-    if device == "local":
+    from edgeq.errors import UsageError
+
+    assumed = where.bandwidth or where.calibrated
+    if where.device == "local" and not assumed:
         from edgeq.measure.profile import profile
 
         return profile(artifact, settings, progress)
     from edgeq.devices.device import open_device
     from edgeq.devices.profile import profile_on
 
-    with open_device(device, folder) as opened:
+    with open_device(where.device, where.folder) as opened:
         if opened.emulated:
-            return _modelled(artifact, settings, opened.name, progress)
+            return _modelled(artifact, settings, opened.name, where, progress)
+        if assumed:
+            raise UsageError(
+                f"{opened.name} is measured: --bandwidth and --calibrated are for --device qemu"
+            )
         return profile_on(opened, artifact, settings, progress)
 
 
-def _modelled(artifact: Path, settings: Settings, device: str, progress: Report) -> dict[str, Any]:
+def _modelled(artifact: Path, settings: Settings, device: str, where: Where, progress: Report) -> dict[str, Any]:
     from edgeq.errors import UsageError
+    from edgeq.modelled import device_file
+    from edgeq.modelled.estimate import BANDWIDTH
     from edgeq.modelled.profile import Settings as Modelled
     from edgeq.modelled.profile import profile_modelled
 
     if settings.prefill and len(settings.prefill) > 1:
         raise UsageError(f"--device {device} counts one prompt: give a single length to --prefill")
+    if where.bandwidth and where.calibrated:
+        raise UsageError("--calibrated says the bandwidth: leave out --bandwidth")
+    model = device_file.read(where.calibrated) if where.calibrated else None
     prompt = settings.prefill[0] if settings.prefill else None
-    cpu = device.partition(":")[2]
-    return profile_modelled(artifact, cpu, Modelled(prompt, settings.decode, settings.variant), progress)
+    given = Modelled(prompt, settings.decode, settings.variant, bandwidth=where.bandwidth or BANDWIDTH, device=model)
+    return profile_modelled(artifact, device.partition(":")[2], given, progress)
 
 
 def _lengths(given: str) -> tuple[int, ...]:

@@ -20,9 +20,10 @@ Report = Callable[[str, int, int], None]
 
 
 def measure_device(
-    spec: str, artifacts: Sequence[Path], brief: bool = False, folder: str | None = None, progress: Report | None = None
-) -> dict[str, Any]:
-    """Facts of a device and profiles of artifacts on it, one after another.
+    spec: str, artifacts: Sequence[Path], brief: bool = False, folder: str | None = None,
+    progress: Report | None = None, settings_for: Callable[[Path, Settings], Settings] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Facts of a device and profiles of artifacts on it, one after another; `settings_for` may adapt what is measured.
 
     Returns:
         `{"schema_version": 1, "measured": true, "time": ..., "device": DeviceFacts, "profiles": [profile, ...]}`; each
@@ -40,7 +41,9 @@ def measure_device(
             )
         say(f"measure {spec}", 0, 0)
         facts = device.describe()
-        profiles = [profile_on(device, artifact, settings, say) for artifact in artifacts]
+        profiles = [
+            profile_on(device, a, settings_for(a, settings) if settings_for else settings, say) for a in artifacts
+        ]
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     found = {"device": facts.to_json(), "profiles": profiles}
     return {"schema_version": SCHEMA_VERSION, "measured": True, "time": now, **found}

@@ -1,4 +1,4 @@
-"""Measures artifacts on a real device beside what the model says of them, and fits the model to it."""
+"""Puts what the model says of measured artifacts beside their times, and fits the model to the device."""
 
 from __future__ import annotations
 
@@ -7,86 +7,101 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeq.artifact.manifest import Manifest
 from edgeq.artifact.manifest import read as read_manifest
-from edgeq.devices.device import Device
-from edgeq.devices.profile import profile_on
-from edgeq.errors import UsageError
+from edgeq.errors import EdgeqError, UsageError
 from edgeq.measure.names import label
 from edgeq.measure.profile import Settings
 from edgeq.modelled.architecture import of_target
 from edgeq.modelled.calibration import Item, calibrate
-from edgeq.modelled.device_file import describe
+from edgeq.modelled.device_file import model_section
 from edgeq.modelled.rows import Accounting, Row
 from edgeq.modelled.run import count_artifact
 
 EMULATED = "max"
 """CPU that counts what a device executed: it has the instructions of every variant that can be counted."""
 UNCOUNTED = ("avx512",)
-"""Variants with instructions that the emulator lacks; a device that would choose one is measured with the next."""
+"""Variants with instructions that the emulator lacks."""
 PROMPT, DECODE = 64, 128
 """Tokens; decoding an empty context up to 128 is on average at position 64, where what is counted decodes."""
 Report = Callable[[str, int, int], None]
 
 
-def measure_device(
-    device: Device, artifacts: Sequence[str | Path], settings: Settings | None = None, progress: Report | None = None
-) -> dict[str, Any]:
-    """Measure artifacts on a real device with one thread, count and model the same, and fit the model.
+def fitting_settings(variant: str | None) -> Callable[[Path, Settings], Settings]:
+    """What to measure of an artifact so that the model can be fitted to it: one thread, a variant that can be counted,
+    prompts that an emulator gets through."""
 
-    Returns the object of a device file. Raises UsageError for an emulated device or without artifacts, and as
-    `profile_on`, `count_artifact` and `calibrate`.
+    def adapt(path: Path, settings: Settings) -> Settings:
+        manifest = read_manifest(path)
+        chosen = variant or _countable(manifest)
+        if not manifest.memory["context"]:
+            return replace(settings, threads=1, variant=chosen, prefill=None, decode=None)
+        prompt = min(PROMPT, manifest.memory["chunk"], manifest.memory["context"])
+        prefill = (prompt,) if any(entry["name"] == "prefill" for entry in manifest.entries) else None
+        decode = min(DECODE, manifest.memory["context"])
+        return replace(settings, threads=1, variant=chosen, prefill=prefill, decode=decode)
+
+    return adapt
+
+
+def _countable(manifest: Manifest) -> str | None:
+    """None, the device's own choice, unless that might be a variant that cannot be counted."""
+    names = [variant["name"] for variant in manifest.variants]
+    known = [name for name in names if not name.startswith(UNCOUNTED)]
+    return None if known == names else known[0]
+
+
+def fitted(measurement: dict[str, Any], progress: Report | None = None) -> dict[str, Any]:
+    """The object of a device file (`devices.measurement`) with the sections of the model fitted to its profiles.
+
+    Where that is impossible (no artifact, no emulator, too few ops) it has `not_fitted`, the reason, instead.
     """
-    if device.emulated:
-        raise UsageError(f"{device.name} is emulated: nothing can be measured there")
-    if not artifacts:
-        raise UsageError("give at least one artifact to measure")
-    say = progress or (lambda stage, done, total: None)
-    facts = device.describe(measure=True)
-    bandwidth = next((rate.bytes_per_s for rate in facts.bandwidth if rate.threads == 1), 0.0)
+    try:
+        return {**measurement, **_fit(measurement, progress or (lambda stage, done, total: None))}
+    except EdgeqError as e:
+        return {**measurement, "not_fitted": str(e)}
+
+
+def _fit(measurement: dict[str, Any], say: Report) -> dict[str, Any]:
+    rates = measurement["device"]["bandwidth"]
+    bandwidth = next((rate["bytes_per_s"] for rate in rates if rate["threads"] == 1), 0.0)
     if not bandwidth:
-        raise UsageError(f"{device.name}: its read bandwidth could not be measured")
+        raise UsageError("its read bandwidth could not be measured")
     items: list[Item] = []
-    variants = {}
-    for path in map(Path, artifacts):
-        measured = profile_on(device, path, _settings(path, settings or Settings()), progress)
-        say(f"model {path.name}", 0, 0)
-        variants[path.name] = measured["variant"]
-        items += measured_items(path, measured)
-    return describe(device.name, facts.to_json(), variants, bandwidth, items, calibrate(items, bandwidth))
-
-
-def _settings(path: Path, settings: Settings) -> Settings:
-    manifest = read_manifest(path)
-    names = [variant["name"] for variant in manifest.variants if not variant["name"].startswith(UNCOUNTED)]
-    variant = settings.variant or (names[0] if len(names) < len(manifest.variants) else None)
-    context = manifest.memory["context"]
-    if not context:
-        return replace(settings, threads=1, variant=variant, prefill=None, decode=None)
-    prompt = min(PROMPT, manifest.memory["chunk"], context)
-    prefill = (prompt,) if any(entry["name"] == "prefill" for entry in manifest.entries) else None
-    return replace(settings, threads=1, variant=variant, prefill=prefill, decode=min(DECODE, context))
+    for profile in measurement["profiles"]:
+        say(f"model {Path(profile['path']).name}", 0, 0)
+        items += measured_items(Path(profile["path"]), profile)
+    return model_section(items, calibrate(items, bandwidth))
 
 
 def measured_items(path: Path, measured: dict[str, Any]) -> list[Item]:
-    """Ops of a profile (`profile_on`'s, one thread) beside what the same ops cost by the model."""
+    """Ops of a profile of one thread beside what the same ops cost by the model; raises as `count_artifact`."""
+    if measured["threads"] != 1:
+        raise UsageError(f"{path.name} was measured with {measured['threads']} threads; the model is of one")
     manifest = read_manifest(path)
-    rates = measured["tokens_per_second"]
-    prompt = max((int(n.split("_")[1]) for n in rates if n.startswith("prefill_")), default=0)
-    decode = 1 if any(n.startswith("decode_") for n in rates) else 0
-    before = prompt or min(PROMPT, manifest.memory["context"] - 1) if decode else prompt
-    counts = count_artifact(path, manifest, EMULATED, before, decode, measured["variant"])
+    prompt, decode = _tokens(manifest, measured["tokens_per_second"])
+    counts = count_artifact(path, manifest, EMULATED, prompt, decode, measured["variant"])
     cpus = [p.cpu for p in of_target(manifest.target).processors]
     entries = Accounting(manifest.to_json(), counts, cpus).entries()
     regions = {entry["name"]: entry["regions"] for entry in manifest.entries}
+    name = f"{manifest.model} {manifest.bits}"
     return [
         item
-        for name, found in entries.items()
-        for item in _items(path.name, name, regions[name], measured["entries"][name], found.rows)
+        for entry, found in entries.items()
+        for item in _items((name, entry), regions[entry], measured["entries"][entry], found.rows)
     ]
 
 
+def _tokens(manifest: Manifest, rates: dict[str, Any]) -> tuple[int, int]:
+    """(prompt, tokens to decode): the longest measured prompt, or a position in the middle of what was decoded."""
+    prompt = max((int(name.split("_")[1]) for name in rates if name.startswith("prefill_")), default=0)
+    if not any(name.startswith("decode_") for name in rates):
+        return prompt, 0
+    return prompt or min(PROMPT, manifest.memory["context"] - 1), 1
+
+
 def _items(
-    artifact: str, entry: str, regions: Sequence[dict[str, Any]], ops: Sequence[dict[str, Any]], rows: Sequence[Row]
+    where: tuple[str, str], regions: Sequence[dict[str, Any]], ops: Sequence[dict[str, Any]], rows: Sequence[Row]
 ) -> list[Item]:
     by_name = {row.name: row for row in rows}
     items = []
@@ -96,5 +111,5 @@ def _items(
         cpus = [cpu for cpu in calls[0].cycles if all(row.cycles[cpu] is not None for row in calls)]
         cycles = {cpu: sum((row.cycles[cpu] or 0.0) / row.calls for row in calls) for cpu in cpus}
         moved = sum((row.weight_bytes + row.kv_bytes) / row.calls for row in calls)
-        items.append(Item(artifact, entry, op["name"], op["us"] / 1e6, cycles, moved))
+        items.append(Item(*where, op["name"], op["us"] / 1e6, cycles, moved))
     return items
