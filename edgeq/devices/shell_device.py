@@ -67,12 +67,14 @@ class ShellDevice:
 
     def push(self, local: Path, remote: str) -> bool:
         """See `Device`."""
-        path = _inside(remote)
-        found = self._script(f"./probe hash {path}", f"hashing {remote}").split()
-        if found[0] == xxh64(local).encode():
+        if self.holds(remote, xxh64(local)):
             return False
         self._send(local, remote, verify=True)
         return True
+
+    def holds(self, remote: str, xxh64: str) -> bool:
+        """Whether a file of this hash is there."""
+        return self._script(f"./probe hash {_inside(remote)}", f"hashing {remote}").split()[0] == xxh64.encode()
 
     def _send(self, local: Path, remote: str, verify: bool) -> None:
         """Under a name of its own, renamed when it arrived whole: nobody ever sees half a file."""

@@ -12,14 +12,14 @@ from edgeq.devices.device import open_device
 from edgeq.errors import TargetError, UsageError
 
 
-def check_device(spec: str, folder: Path, tmp_path: Path) -> None:
-    """Push, push again, run, pull, remove; nothing else is left in the folder."""
+def check_device(spec: str, folder: Path, tmp_path: Path, opened_in: str | None) -> None:
+    """Push, push again, run, pull, remove; nothing else is left in `folder`, which `opened_in` names to the device."""
     data = tmp_path / "some data"
     data.write_bytes(os.urandom(300_000))
     program = tmp_path / "program"
     program.write_text('#!/bin/sh\necho "$1"; echo seen >&2; cat models/*/data | wc -c; exit 3\n')
     program.chmod(0o755)
-    with open_device(spec, str(folder)) as device:
+    with open_device(spec, opened_in) as device:
         assert device.push(data, "models/it's a/data") and not device.push(data, "models/it's a/data")
         data.write_bytes(data.read_bytes()[:-1] + b"!")
         assert device.push(data, "models/it's a/data"), "changed, of the same size"
@@ -40,11 +40,11 @@ def check_device(spec: str, folder: Path, tmp_path: Path) -> None:
 
 
 def test_this_machine(tmp_path):
-    check_device("local", tmp_path / "the device", tmp_path)
+    check_device("local", tmp_path / "the device", tmp_path, str(tmp_path / "the device"))
 
 
 def test_wired(wired, tmp_path):
-    check_device(wired.spec, wired.folder, tmp_path)
+    check_device(wired.spec, wired.folder, tmp_path, str(wired.folder))
 
 
 def test_a_program_that_takes_too_long_is_ended(tmp_path):
