@@ -129,6 +129,8 @@ def _modelled(artifact: Path, settings: Settings, device: str, where: Where, pro
 
     if settings.prefill and len(settings.prefill) > 1:
         raise UsageError(f"--device {device} counts one prompt: give a single length to --prefill")
+    if settings.threads > 1:
+        raise UsageError(f"--device {device} counts one thread: leave out --threads")
     if where.bandwidth and where.calibrated:
         raise UsageError("--calibrated says the bandwidth: leave out --bandwidth")
     model = device_file.read(where.calibrated) if where.calibrated else None

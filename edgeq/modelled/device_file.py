@@ -12,7 +12,7 @@ from edgeq.errors import UsageError
 from edgeq.modelled.calibration import Calibration, Item, summary
 from edgeq.modelled.estimate import Machine
 
-FITTED = "cycles_per_s and bytes_per_s: medians, by time, of the measured ops that each bounds; core: that of least error"
+FITTED = "cycles_per_s, bytes_per_s: medians, by time, of the measured ops that each bounds; core: that of least error"
 
 
 @dataclass(frozen=True)

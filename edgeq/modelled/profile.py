@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeq.artifact.manifest import Manifest, read
 from edgeq.errors import UsageError
-from edgeq.modelled.architecture import Architecture, of_target
+from edgeq.modelled.architecture import ARM64, Architecture, of_target
 from edgeq.modelled.assumptions import assumptions
 from edgeq.modelled.device_file import DeviceModel
 from edgeq.modelled.estimate import BANDWIDTH, Load, Machine, seconds, total
@@ -18,6 +18,8 @@ from edgeq.modelled.run import count_artifact
 
 SCHEMA_VERSION = 1
 PROMPT, DECODE = 64, 4
+ANY = "max"
+"""CPU that runs artifacts of other targets than ARM's, whatever ARM CPU was asked for."""
 Report = Callable[[str, int, int], None]
 
 
@@ -63,11 +65,13 @@ def profile_modelled(
     say = progress or (lambda stage, done, total: None)
     path, settings = Path(artifact), settings or Settings()
     manifest = read(path)
+    architecture = of_target(manifest.target)
+    if architecture is not ARM64:
+        cpu = ANY
     prompt, decode = _tokens(manifest, settings)
-    say(f"count instructions on {cpu}", 0, 0)
+    say(f"count instructions on {architecture.emulator} {cpu}", 0, 0)
     counts = count_artifact(path, manifest, cpu, prompt, decode, settings.variant)
     say("model cycles", 0, 0)
-    architecture = of_target(manifest.target)
     machines = settings.machines(architecture)
     accounting = Accounting(manifest.to_json(), counts, list(machines))
     error = settings.device.error if settings.device else None
@@ -77,7 +81,7 @@ def profile_modelled(
         "path": str(path),
         "model": manifest.model,
         "bits": manifest.bits,
-        "device": f"qemu:{cpu}",
+        "device": f"qemu:{cpu}" if architecture is ARM64 else f"{architecture.emulator} {cpu}",
         "variant": counts.variant,
         "entries": {name: describe_entry(found, machines, error) for name, found in accounting.entries().items()},
         "assumptions": assumptions(architecture, machines, accounting.refused, settings.source),
