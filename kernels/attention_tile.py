@@ -16,6 +16,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.kernels.elementwise import soft_cap
 from edgeq.kernels.kv_cache import KvCache
 from edgeq.kernels.lanes import lane_numbers
+from edgeq.kernels.scalars import BY_LANE, Scalars, steps
 from edgeq.kernels.transcendental import LOG2E, exp2
 from edgeq.kernels.vector import (
     LANES,
@@ -150,6 +151,7 @@ class _Tile:
         self.positions = begin, end
         self.blocks = let(begin >> 4), let((end + 15) >> 4)
         self.width = max(1, isa.accumulators // rows.count)
+        self.step = BY_LANE if isa.by_lane else 1
 
     def emit(self) -> None:
         """Scores, softmax, values."""
@@ -170,12 +172,12 @@ class _Tile:
         shape, rows = self.shape, self.rows
         acc = self._accumulators(width)
         keys = let(shape.cache.key_at(rows.head, block * LANES, 0))
-        with loop(0, shape.D) as d:
-            k = [let(self._load(self.at.kc, keys + (j * shape.D + d) * LANES)) for j in range(width)]
-            for r, line in enumerate(acc):
-                q = let(splat(self.at.qkv[rows.q + r * rows.q_stride + d]))
-                for a, key in zip(line, k, strict=True):
-                    a.set(fma(q, key, a.v))
+        with loop(0, shape.D // self.step) as i:
+            q = Scalars(self.at.qkv, [rows.q + r * rows.q_stride + i * self.step for r in range(rows.count)], self.step)
+            for u in range(self.step):
+                first = keys + (i * self.step + u) * LANES
+                k = [let(self._load(self.at.kc, first + j * shape.D * LANES)) for j in range(width)]
+                self._multiply(acc, q, u, k)
         for r, line in enumerate(acc):
             for j, a in enumerate(line):
                 position = let((block + j) * LANES)
@@ -252,15 +254,25 @@ class _Tile:
         shape, rows = self.shape, self.rows
         acc = self._accumulators(width)
         values = let(shape.cache.value_at(rows.head, 0, first * LANES))
-        with loop(*self.positions) as t:
-            v = [let(self._load(self.at.vc, values + t * shape.Dv + j * LANES)) for j in range(width)]
-            for r, line in enumerate(acc):
-                p = let(splat(self.at.scratch[r * shape.span + t]))
-                for a, value in zip(line, v, strict=True):
-                    a.set(fma(p, value, a.v))
+
+        def add(t: Expr, step: int) -> None:
+            p = Scalars(self.at.scratch, [r * shape.span + t for r in range(rows.count)], step)
+            for u in range(step):
+                v = [let(self._load(self.at.vc, values + (t + u) * shape.Dv + j * LANES)) for j in range(width)]
+                self._multiply(acc, p, u, v)
+
+        steps(*self.positions, self.step, add)
         for r, line in enumerate(acc):
             for j, a in enumerate(line):
                 self.at.o.store(rows.o + r * rows.o_stride + (first + j) * LANES, a.v * splat(inverse[r]))
+
+    @staticmethod
+    def _multiply(acc: list[list[Reg]], scalars: Scalars, u: int, vectors: list[Expr]) -> None:
+        """Scalar u of each row times every vector."""
+        for r, line in enumerate(acc):
+            factor = scalars.splat(r, u)
+            for a, vector in zip(line, vectors, strict=True):
+                a.set(fma(factor, vector, a.v))
 
     def _accumulators(self, width: int) -> list[list[Reg]]:
         return [[Reg("float32", splat(0.0)) for _ in range(width)] for _ in range(self.rows.count)]

@@ -20,6 +20,8 @@ class Isa:
         accumulators: float32x16 accumulators that fit in registers beside their operands; 1: loops, not unrolled code.
         half: whether the CPU converts float16 to float32 and back.
         prefetch: whether software prefetch pays (measured), beside what the CPU does by itself.
+        by_lane: whether a multiplication takes a scalar from a lane of a vector: scalars are then loaded 4 at a time.
+        llvm_options: command-line options of LLVM.
         panel_quads: quads (4 k) of a row that lie together in the GEMM's activations: `[K/4/quads][rows][quads][4]`.
     """
 
@@ -33,8 +35,11 @@ class Isa:
     accumulators: int = 1
     half: bool = False
     prefetch: bool = False
+    by_lane: bool = False
+    llvm_options: tuple[str, ...] = ()
     panel_quads: int = 1
 
     def tvm_target(self) -> dict[str, object]:
         """The dictionary that `tvm.target.Target` takes."""
-        return {"kind": "llvm", "mtriple": self.triple, "mcpu": self.mcpu, "mattr": list(self.mattr)}
+        target = {"kind": "llvm", "mtriple": self.triple, "mcpu": self.mcpu, "mattr": list(self.mattr)}
+        return {**target, "cl-opt": list(self.llvm_options)} if self.llvm_options else target

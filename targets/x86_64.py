@@ -8,11 +8,19 @@ from edgeq.targets.target import Target
 TRIPLE = "x86_64-linux-gnu"
 
 
+# LLVM would hoist an activation's constants out of whole loop nests and spill the accumulators for them: without that,
+# prefill attention gains 36 % and a gated GEMV 23 %.
+_OPTIONS = ("-disable-machine-licm",)
+
+
 def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...], accumulators: int) -> Isa:
     """A variant whose code uses exactly the features that the loader checks for, on top of plain x86-64."""
     attributes = tuple(f"+{feature}" for feature in needs)
     vector = accumulators > 1
-    return Isa(name, TRIPLE, "x86-64", attributes, dot, gemm_rows, needs, accumulators, half=vector, prefetch=vector)
+    return Isa(
+        name, TRIPLE, "x86-64", attributes, dot, gemm_rows, needs, accumulators,
+        half=vector, prefetch=vector, llvm_options=_OPTIONS,
+    )  # fmt: skip
 
 
 AVX512_VNNI = _isa(
