@@ -94,7 +94,7 @@ static uint8_t part(int a, int b) /* a * b / 255, rounded */
 static void ink_pixel(const edgeq_jpeg *j, const uint8_t *const row[4], int32_t x, uint8_t *out)
 {
   uint8_t ink[3] = {row[0][x], row[1][x], row[2][x]};
-  if (j->adobe && j->transform == 2) {
+  if (j->adobe && j->transform) {
     rgb_of(row[0][x], row[1][x], row[2][x], ink);
     for (int i = 0; i < 3; i++) ink[i] = (uint8_t)(255 - ink[i]);
   }
