@@ -11,6 +11,9 @@ from edgeq.modelled.estimate import Load, Machine, seconds
 
 ROUNDS = 50
 """Of fitting; it settles in a few."""
+LEAST_SHARE = 0.05
+"""Of the measured time: a rate is fitted to the ops that it bounds only if they took this much. Small ones say more of
+their overhead than of the rate."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +120,24 @@ def _name(item: Item) -> str:
 
 def fit(items: Sequence[Item], cpu: str, bandwidth: float) -> Machine:
     """Cycles and bytes a second: each the median, by time, over the items that it bounds."""
-    machine = Machine(_median([(i.cycles[cpu] / i.seconds, i.seconds) for i in items]), bandwidth)
+    least = LEAST_SHARE * sum(item.seconds for item in items)
+    machine = Machine(_rate([(i.cycles[cpu], i.seconds) for i in items], 0.0, 0.0), bandwidth)
     for _ in range(ROUNDS):
-        parts = [seconds(item.load(cpu), machine).bound for item in items]
-        compute = [(i.cycles[cpu] / i.seconds, i.seconds) for i, b in zip(items, parts, strict=True) if b == "compute"]
-        memory = [(i.bytes / i.seconds, i.seconds) for i, b in zip(items, parts, strict=True) if b == "memory"]
-        fitted = Machine(
-            _median(compute) if compute else machine.clock_hz, _median(memory) if memory else machine.bandwidth
-        )
+        bounds = [seconds(item.load(cpu), machine).bound for item in items]
+        compute = [(i.cycles[cpu], i.seconds) for i, b in zip(items, bounds, strict=True) if b == "compute"]
+        memory = [(i.bytes, i.seconds) for i, b in zip(items, bounds, strict=True) if b == "memory"]
+        fitted = Machine(_rate(compute, least, machine.clock_hz), _rate(memory, least, bandwidth))
         if fitted == machine:
             break
         machine = fitted
     return machine
+
+
+def _rate(done: Sequence[tuple[float, float]], least: float, otherwise: float) -> float:
+    """Amount a second of (amount, seconds): the median by time; `otherwise` when all of it took less than `least`."""
+    if sum(took for _, took in done) <= least:
+        return otherwise
+    return _median([(amount / took, took) for amount, took in done])
 
 
 def _median(weighted: Sequence[tuple[float, float]]) -> float:

@@ -30,8 +30,8 @@ def items(noise: float = 0.0) -> list[Item]:
         item(artifact, entry, name, cycles * size, moved * size, 1 + rng.uniform(-noise, noise))
         for artifact, size in (("small", 1.0), ("large", 7.0), ("larger", 12.0))
         for entry, name, cycles, moved in (
-            ("decode", "gemv mlp", 1e6, 9e6),
-            ("decode", "gemv head", 1.2e6, 8e6),
+            ("decode", "gemv mlp", 1e6, 9e7),
+            ("decode", "gemv head", 1.2e6, 8e7),
             ("decode", "attention", 3e6, 1e5),
             ("prefill", "gemm mlp", 8e7, 9e6),
             ("prefill", "gemm head", 3e7, 9e6),
@@ -72,6 +72,11 @@ def test_with_one_artifact_kernels_are_left_out_one_at_a_time() -> None:
 def test_bandwidth_is_the_measured_one_where_nothing_is_bound_by_memory() -> None:
     computing = [i for i in items() if i.entry == "prefill"]
     assert fit(computing, "right", bandwidth=12e9).bandwidth == 12e9
+
+
+def test_a_small_op_decides_no_rate() -> None:
+    tiny = item("large", "prefill", "embed", 0, 1e4, noise=30.0)
+    assert fit([*(i for i in items() if i.entry == "prefill"), tiny], "right", bandwidth=12e9).bandwidth == 12e9
 
 
 def test_summary_gives_the_range_of_measured_over_predicted() -> None:
