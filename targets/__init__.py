@@ -8,7 +8,7 @@ from edgeq.errors import UsageError
 from edgeq.targets.isa import Isa
 from edgeq.targets.target import Target
 
-__all__ = ["Isa", "Target", "find", "names"]
+__all__ = ["Isa", "Target", "find", "names", "runs_here"]
 
 
 def _all() -> dict[str, Target]:
@@ -29,6 +29,11 @@ def native_name() -> str:
         if machine in target.machines:
             return name
     raise UsageError(f"--target native: no target for this machine ({machine}); known: {', '.join(_all())}")
+
+
+def runs_here(name: str) -> bool:
+    """Whether this machine is of the target called `name`."""
+    return name in _all() and platform.machine() in _all()[name].machines
 
 
 def find(name: str) -> Target:

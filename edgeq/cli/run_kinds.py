@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeq.errors import UsageError
+from edgeq.targets import runs_here
 
 if TYPE_CHECKING:
     from edgeq.runtime.artifact import Artifact
@@ -98,7 +99,9 @@ def takes(model: Artifact) -> str:
 
 
 def example(model: Artifact) -> str:
-    """A command that runs this artifact; "" where `edgeq run` prepares no inputs."""
+    """A command that runs this artifact, or takes it elsewhere; "" where `edgeq run` prepares no inputs."""
+    if not runs_here(model.manifest["target"]):
+        return f"edgeq profile {model.path} --device qemu, or edgeq package {model.path} -o app"
     kind = kind_of(model)
     return f"edgeq run {model.path} {kind.example}" if kind else ""
 

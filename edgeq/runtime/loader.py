@@ -280,7 +280,10 @@ def check_artifact(folder: Path) -> None:
     """
     manifest = read(folder)
     if manifest.target != (here := native_name()):
-        raise TargetError(f"{folder} was compiled for {manifest.target}, this is {here}: compile with --target native")
+        raise TargetError(
+            f"{folder} was compiled for {manifest.target}, this is {here}: "
+            "compile with --target native, or reach a device that it runs on (edgeq profile --device, edgeq package)"
+        )
     verify_files(folder, manifest, skip_hash={WEIGHTS_FILE})
 
 

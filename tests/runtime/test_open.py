@@ -196,3 +196,50 @@ def test_the_header_says_the_version_that_python_speaks():
     from edgeq.runtime.library import API_VERSION
 
     assert f"#define EDGEQ_API_VERSION {API_VERSION}\n" in (RUNTIME / "edgeq.h").read_text()
+
+
+def aligned(data: bytes) -> tuple[ctypes.Array, int]:
+    """A copy of `data`, and the first address in it that is a multiple of 64."""
+    memory = ctypes.create_string_buffer(len(data) + 64)
+    start = -ctypes.addressof(memory) % 64
+    ctypes.memmove(ctypes.addressof(memory) + start, data, len(data))
+    return memory, ctypes.addressof(memory) + start
+
+
+def open_memory(library: Library, address: int, size: int) -> tuple[int, ctypes.c_void_p]:
+    """(status, context) of edgeq_open_memory."""
+    function = library._dll.edgeq_open_memory
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(COptions), ctypes.POINTER(ctypes.c_void_p))
+    context = ctypes.c_void_p()
+    return function(address, size, None, ctypes.byref(context)), context
+
+
+def test_weights_in_memory_stay_the_callers(toy: Toy):
+    library, data = Library(toy.folder / "model.so"), (toy.folder / "weights.safetensors").read_bytes()
+    memory, address = aligned(data)
+    for _ in range(2):  # closing the first context must not take the memory away
+        status, context = open_memory(library, address, len(data))
+        assert status == 0
+        assert library.feed(context, (ctypes.c_int32 * 3)(3, 1, 4), 3) == 0
+        logits = np.ctypeslib.as_array(library.logits(context), (100,)).copy()
+        library.close(context)
+        np.testing.assert_array_equal(logits, toy.logits([3, 1, 4]))
+    assert bytes(memory)[address - ctypes.addressof(memory) :][: len(data)] == data
+
+
+@pytest.mark.parametrize(
+    ("shift", "short", "flip", "status", "text"),
+    [
+        (4, 0, False, 2, "a multiple of 64"),
+        (0, 1, False, 6, "bytes, but model.so was built for"),
+        (0, 0, True, 6, "hash"),
+    ],
+)
+def test_weights_in_memory_are_checked(toy: Toy, shift: int, short: int, flip: bool, status: int, text: str):
+    library, data = Library(toy.folder / "model.so"), bytearray((toy.folder / "weights.safetensors").read_bytes())
+    data[-1] ^= flip
+    memory, address = aligned(bytes(data) + bytes(64))
+    got, context = open_memory(library, address + shift, len(data) - short)
+    assert (got, len(memory) > 0) == (status, True)
+    assert text in library.error(context).decode()
+    library.close(context)
