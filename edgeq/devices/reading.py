@@ -62,21 +62,19 @@ def _clusters(files: dict[str, str]) -> tuple[Cluster, ...]:
 
 def _core_names(files: dict[str, str]) -> dict[int, str]:
     """By core number: of MIDR_EL1 where the system shows it, else of /proc/cpuinfo's blocks."""
-    midr = {
-        int(found[1]): arm_parts.name(int(text, 16))
-        for path, text in files.items()
-        if (found := re.fullmatch(CPU + r"cpu(\d+)/regs/identification/midr_el1", path))
-    }
+    pattern = re.compile(CPU + r"cpu(\d+)/regs/identification/midr_el1")
+    found = [(m, _hexadecimal(text)) for path, text in files.items() if (m := pattern.fullmatch(path))]
+    midr = {int(m[1]): arm_parts.name(value) for m, value in found if value is not None}
     if midr:
         return midr
     blocks = re.split(r"\n\s*\n", files.get("/proc/cpuinfo", ""))
-    return {int(n): _block_name(block) for block in blocks if (n := cpu_field(block, "processor")).isdigit()}
+    return {int(n): _block_name(block) for block in blocks if (n := cpu_field(block, "processor")).isdecimal()}
 
 
 def _block_name(block: str) -> str:
-    maker, part = cpu_field(block, "CPU implementer"), cpu_field(block, "CPU part")
-    if maker and part:
-        return arm_parts.name(int(maker, 16) << 24 | int(part, 16) << 4)
+    maker, part = _hexadecimal(cpu_field(block, "CPU implementer")), _hexadecimal(cpu_field(block, "CPU part"))
+    if maker is not None and part is not None:
+        return arm_parts.name(maker << 24 | part << 4)
     return cpu_field(block, "model name")
 
 
@@ -109,4 +107,9 @@ def _temperatures(files: dict[str, str]) -> dict[str, float]:
 
 
 def _number(text: str) -> bool:
-    return text.strip().lstrip("-").isdigit()
+    return text.strip().lstrip("-").isdecimal()
+
+
+def _hexadecimal(text: str) -> int | None:
+    found = re.fullmatch(r"0x([0-9a-fA-F]+)", text.strip())
+    return int(found[1], 16) if found else None

@@ -76,7 +76,7 @@ def memory_bytes(meminfo: str) -> int:
 def cache_bytes(size: str) -> int:
     """`32768K` of sysfs -> bytes; 0 for what is not such a size."""
     number, unit = size.strip()[:-1], size.strip()[-1:]
-    return int(number) * {"K": 1024, "M": 1024**2}.get(unit, 0) if number.isdigit() else 0
+    return int(number) * {"K": 1024, "M": 1024**2}.get(unit, 0) if number.isdecimal() else 0
 
 
 def _read(path: Path) -> str:

@@ -1,0 +1,51 @@
+"""`edgeq devices`."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from edgeq.cli.app import app
+from edgeq.devices import measurement
+from edgeq.devices.at_hand import ssh_hosts
+
+
+def invoke(*words: str):
+    return CliRunner().invoke(app, ["devices", *words])
+
+
+def test_it_lists_what_is_at_hand(monkeypatch):
+    monkeypatch.setenv("EDGEQ_ADB", "no-such-adb")
+    result = invoke()
+    assert result.exit_code == 0 and "local" in result.stdout
+    assert {"device": "local", "about": "this machine"} in json.loads(invoke("--json").stdout)["devices"]
+
+
+def test_a_device_is_described(tmp_path):
+    result = invoke("local", "--no-measure", "--device-dir", str(tmp_path), "--json")
+    (found,) = json.loads(result.stdout)["devices"]
+    assert found["name"] == "local" and found["cores"] >= 1 and found["bandwidth"] == []
+    shown = invoke("local", "--device-dir", str(tmp_path)).stdout
+    assert all(word in shown for word in ("processor:", "features:", "int8 peak:", "threads reading"))
+
+
+def test_a_word_that_is_no_device():
+    result = invoke("toaster")
+    assert result.exit_code == 2 and "give local | qemu" in result.stderr
+
+
+def test_a_measurement_is_a_file_that_loads(tmp_path, tiny_artifact):
+    file = tmp_path / "box.json"
+    result = invoke(
+        "measure", "local", str(tiny_artifact), "-o", str(file), "--brief", "--device-dir", str(tmp_path / "d")
+    )
+    assert result.exit_code == 0, result.stderr
+    facts, profiles = measurement.load(file)
+    assert facts.bandwidth and facts.int8 and [found["path"] for found in profiles] == [str(tiny_artifact)]
+
+
+def test_hosts_of_the_ssh_configuration(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host pi board\n  User me\nhost *.lab !x phone?\nHostName elsewhere\nHost jetson\n")
+    assert ssh_hosts(config) == ["pi", "board", "jetson"] and ssh_hosts(tmp_path / "absent") == []
