@@ -24,7 +24,7 @@ def emulator() -> str | None:
     return shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64", path=str(_TOOLS))
 
 
-def testable() -> bool:
+def available() -> bool:
     """False where arm64 is left out: no emulator, and none demanded by $CI or $EDGEQ_REQUIRE_QEMU."""
     return emulator() is not None or any(os.environ.get(name) for name in _REQUIRED)
 
@@ -33,5 +33,5 @@ def qemu(cpu: str) -> list[str]:
     """Command that runs a static AArch64 executable on `cpu`; skips or, where arm64 must be tested, fails the test."""
     program = emulator()
     if program is None:
-        (pytest.fail if testable() else pytest.skip)(_MISSING)
+        (pytest.fail if available() else pytest.skip)(_MISSING)
     return [str(program), "-cpu", _OPTIONS.get(cpu, cpu)]

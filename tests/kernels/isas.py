@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qemu import CPUS, testable
+from qemu import CPUS, available
 
 from edgeq.targets import find
 from edgeq.targets.isa import Isa
@@ -21,7 +21,7 @@ def native() -> tuple[Isa, ...]:
 
 def emulated() -> tuple[Isa, ...]:
     """The arm64 variants, none where no emulator is and none is demanded."""
-    return tuple(i for i in find("arm64").isas if testable())
+    return tuple(i for i in find("arm64").isas if available())
 
 
 NATIVE, EMULATED = native(), emulated()
