@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -166,3 +167,30 @@ def test_ctrl_c_ends_the_program_while_it_waits(chat) -> None:
     terminal.until("> ")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.process.wait(20) == -signal.SIGINT
+
+
+def catches_interrupts(pid: int) -> bool:
+    """Whether the process has a handler for SIGINT."""
+    with open(f"/proc/{pid}/status") as status:
+        mask = next(line.split()[1] for line in status if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (signal.SIGINT - 1) & 1)
+
+
+def test_ctrl_c_ends_an_answer(chat) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(write, bytes(1 << 16))
+    os.set_blocking(write, True)
+    process = subprocess.Popen([*chat.call, "-q", "x"], stdout=write)  # waits with its first word: the pipe is full
+    os.close(write)
+    deadline = time.monotonic() + 60
+    while not catches_interrupts(process.pid):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    with open(read, "rb") as pipe:
+        assert len(pipe.read()) > filled
+    assert process.wait(60) == 130
