@@ -95,7 +95,7 @@ static void split_piece(const edgeq_tokenizer *t, tok_piece piece, const char *t
 void tok_split_added(const edgeq_tokenizer *t, tok_work *w, int normalized, int flags)
 {
   uint32_t middle = t->model[TOK_RAW_ORDER];
-  uint32_t low = normalized ? middle : 0, high = normalized ? t->added : middle;
+  uint32_t low = normalized ? middle : 0, high = normalized ? (uint32_t)tok_count(t, TOK_ADDED_ORDER) : middle;
   for (size_t i = 0; i < w->pieces.n; i++) {
     tok_piece piece = w->pieces.data[i];
     if (piece.id >= 0) tok_append_piece(&w->next, piece);

@@ -17,29 +17,29 @@ def matched_text(token: Any, normalizer: Any) -> str:
     return str(normalizer.normalize_str(token.content)) if token.normalized and normalizer else str(token.content)
 
 
-def write_added(builder: Builder, tokens: dict[int, Any], normalizer: Any) -> None:
+def write_added(builder: Builder, tokens: dict[int, Any], normalizer: Any, texts: dict[int, str]) -> None:
     """Sections ADDED and ADDED_ORDER.
 
-    tokens: `Tokenizer.get_added_tokens_decoder()`; normalizer: the tokenizer's, or None.
+    tokens: `Tokenizer.get_added_tokens_decoder()`; normalizer: the tokenizer's, or None; texts: what each id of the
+    whole vocabulary stands for (an id that was not added but reads like a special token is skipped with it).
     """
     specials = {token.content for token in tokens.values() if token.special}
-    words: list[int] = []
-    texts: list[tuple[bool, bytes]] = []
-    for number, token in sorted(tokens.items()):
-        text = matched_text(token, normalizer)
-        texts.append((token.normalized, text.encode()))
-        words += [number, _flags(token, text, specials), *builder.blob.string(text)]
-    if len(set(texts)) < len(texts) or any(not text for _, text in texts):
+    ids = sorted(i for i, text in texts.items() if i in tokens or text in specials)
+    words = [[i, _flags(tokens.get(i), texts[i], specials), *builder.blob.string(texts[i])] for i in ids]
+    keys = {place: (tokens[i].normalized, texts[i].encode()) for place, i in enumerate(ids) if i in tokens}
+    if len(set(keys.values())) < len(keys) or any(not text for _, text in keys.values()):
         raise UnsupportedError("tokenizer.json: added tokens that are empty or equal after normalization")
     builder.blob.put(Section.ADDED, words)
-    builder.blob.put(Section.ADDED_ORDER, sorted(range(len(texts)), key=lambda i: texts[i]))
-    builder.blob.model[Word.RAW_ORDER] = sum(not normalized for normalized, _ in texts)
+    builder.blob.put(Section.ADDED_ORDER, sorted(keys, key=lambda place: keys[place]))
+    builder.blob.model[Word.RAW_ORDER] = sum(not normalized for normalized, _ in keys.values())
     _write_masks(builder, list(tokens.values()))
 
 
 def _flags(token: Any, text: str, specials: set[str]) -> int:
-    flags = {SPECIAL: token.content in specials, SINGLE_WORD: token.single_word, LSTRIP: token.lstrip,
-             RSTRIP: token.rstrip, SKIPPED: text in specials}
+    flags = {SKIPPED: text in specials}
+    if token is not None:
+        flags |= {SPECIAL: token.content in specials, SINGLE_WORD: token.single_word, LSTRIP: token.lstrip,
+                  RSTRIP: token.rstrip}  # fmt: skip
     return sum(flag for flag, on in flags.items() if on)
 
 

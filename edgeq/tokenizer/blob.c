@@ -23,13 +23,13 @@ static int read_sections(edgeq_tokenizer *t, const uint8_t *blob, size_t bytes)
   return 1;
 }
 
-/* Each operation is its number, the number of its arguments, the arguments; `least` arguments an operation reads. */
-static int check_program(const edgeq_tokenizer *t, tok_section_id id, size_t least)
+/* Each operation is its number, the number of its arguments, the arguments. */
+static int check_program(const edgeq_tokenizer *t, tok_section_id id)
 {
   const uint32_t *code = tok_words(t, id);
   size_t n = tok_count(t, id), at = 0;
   while (at < n) {
-    if (n - at < 2 || code[at + 1] < least || code[at + 1] > n - at - 2) return 0;
+    if (n - at < 2 || code[at + 1] < TOK_ARGUMENTS || code[at + 1] > n - at - 2) return 0;
     at += 2 + code[at + 1];
   }
   return 1;
@@ -65,12 +65,12 @@ static int check_sizes(const edgeq_tokenizer *t)
   if (s[TOK_BYTES].bytes != 1024 || s[TOK_LONGEST].bytes != 256) return 0;
   if (byte_level && t->model[TOK_SUFFIX_BYTES] && s[TOK_LAST_BYTES].bytes != 1024) return 0;
   if (t->model[TOK_KIND] == TOK_UNIGRAM && s[TOK_SCORES].bytes < 8) return 0;
-  return tok_count(t, TOK_ADDED_ORDER) == t->added && t->model[TOK_RAW_ORDER] <= t->added;
+  return t->model[TOK_RAW_ORDER] <= tok_count(t, TOK_ADDED_ORDER);
 }
 
 static int check_references(const edgeq_tokenizer *t)
 {
-  for (size_t i = 0; i < t->added; i++)
+  for (size_t i = 0; i < tok_count(t, TOK_ADDED_ORDER); i++)
     if (tok_words(t, TOK_ADDED_ORDER)[i] >= t->added) return 0;
   const uint32_t *code = tok_words(t, TOK_NORMALIZERS);
   for (size_t at = 0; at < tok_count(t, TOK_NORMALIZERS); at += 2 + code[at + 1]) {
@@ -88,8 +88,8 @@ static int check(edgeq_tokenizer *t)
   t->merge_slots = (uint32_t)(t->section[TOK_MERGE_SLOTS].bytes / (t->model[TOK_WIDE_RANKS] ? 4 : 2));
   t->vocab_slots = (uint32_t)tok_count(t, TOK_VOCAB_SLOTS);
   t->added = (uint32_t)(t->section[TOK_ADDED].bytes / sizeof(tok_added));
-  return check_kinds(t) && check_tokens(t) && check_sizes(t) && check_program(t, TOK_NORMALIZERS, 5) &&
-         check_program(t, TOK_SPLITTERS, 5) && check_program(t, TOK_DECODERS, 5) && check_references(t);
+  return check_kinds(t) && check_tokens(t) && check_sizes(t) && check_program(t, TOK_NORMALIZERS) &&
+         check_program(t, TOK_SPLITTERS) && check_program(t, TOK_DECODERS) && check_references(t);
 }
 
 int edgeq_tokenizer_open(const void *blob, size_t bytes, edgeq_tokenizer **out)

@@ -30,8 +30,12 @@ def write_bpe(blob: Blob, model: dict[str, Any], texts: Sequence[bytes], *, byte
     """
     _refuse(model, byte_level)
     vocab: dict[str, int] = model["vocab"]
-    flags = {BYTE_LEVEL: byte_level, BYTE_FALLBACK: model.get("byte_fallback"), FUSE_UNK: model.get("fuse_unk"),
-             IGNORE_MERGES: model.get("ignore_merges")}
+    flags = {
+        BYTE_LEVEL: byte_level,
+        BYTE_FALLBACK: model.get("byte_fallback"),
+        FUSE_UNK: model.get("fuse_unk"),
+        IGNORE_MERGES: model.get("ignore_merges"),
+    }
     unk = model.get("unk_token")
     suffix = model.get("end_of_word_suffix") or ""
     blob.model[Word.KIND] = KIND

@@ -54,7 +54,7 @@ def _normalizer(tokenizer: Any, spec: Spec, builder: Builder) -> None:
     program = Program()
     compile_normalizer(spec["normalizer"], builder, program)
     builder.blob.put(Section.NORMALIZERS, program.words)
-    write_added(builder, tokenizer.get_added_tokens_decoder(), tokenizer.normalizer)
+    write_added(builder, tokenizer.get_added_tokens_decoder(), tokenizer.normalizer, _tokens(tokenizer, spec))
 
 
 def _splitters(tokenizer: Any, spec: Spec, builder: Builder) -> None:
@@ -94,15 +94,19 @@ def _model(tokenizer: Any, spec: Spec, builder: Builder) -> None:
 
 def _texts(tokenizer: Any, spec: Spec, byte_texts: bool) -> list[bytes]:
     """What each id stands for when it is decoded; ids that are not given stand for nothing."""
+    tokens = _tokens(tokenizer, spec)
+    alphabet = byte_alphabet() if byte_texts else {}
+    return [_bytes(tokens.get(i, ""), alphabet) for i in range(max(tokens, default=-1) + 1)]
+
+
+def _tokens(tokenizer: Any, spec: Spec) -> dict[int, str]:
     vocab = spec["model"]["vocab"]
     if isinstance(vocab, list):  # Unigram: (text, score) in the order of ids
         vocab = {i: text for i, (text, _) in enumerate(vocab)}
     else:
         vocab = {i: text for text, i in vocab.items()}
     added = tokenizer.get_added_tokens_decoder()
-    tokens = vocab | {i: matched_text(token, tokenizer.normalizer) for i, token in added.items()}
-    alphabet = byte_alphabet() if byte_texts else {}
-    return [_bytes(tokens.get(i, ""), alphabet) for i in range(max(tokens, default=-1) + 1)]
+    return vocab | {i: matched_text(token, tokenizer.normalizer) for i, token in added.items()}
 
 
 def _bytes(token: str, alphabet: dict[str, int]) -> bytes:

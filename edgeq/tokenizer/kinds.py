@@ -49,14 +49,20 @@ class Kinds:
         """Kind of each code point, and of each kind the predicates it fulfils."""
         if not self.masks:
             return np.zeros(CODES, dtype=np.uint8), [np.zeros(0, dtype=bool)]
-        rows = np.packbits(np.stack(self.masks, axis=1), axis=1)
-        keys = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
-        unique, kinds = np.unique(keys, return_inverse=True)
-        bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1)[:, : len(self.masks)]
-        return kinds, list(bits.astype(bool))
+        changes = np.zeros(CODES, dtype=bool)
+        changes[0] = True
+        for mask in self.masks:
+            changes[1:] |= mask[1:] != mask[:-1]
+        starts = np.flatnonzero(changes)  # runs of code points that no predicate tells apart
+        sets: dict[bytes, int] = {}
+        rows = np.stack([mask[starts] for mask in self.masks], axis=1)
+        numbers = [sets.setdefault(row.tobytes(), len(sets)) for row in rows]
+        kinds = np.repeat(numbers, np.diff(np.append(starts, CODES)))
+        return kinds, [np.frombuffer(row, dtype=bool) for row in sets]
 
 
 def _pages(kinds: np.ndarray, shift: int) -> tuple[int, np.ndarray, np.ndarray]:
-    blocks = kinds.astype(np.uint8).reshape(-1, 1 << shift)
-    pages, index = np.unique(blocks, axis=0, return_inverse=True)
-    return shift, index.ravel(), pages
+    data, size = kinds.astype(np.uint8).tobytes(), 1 << shift
+    numbers: dict[bytes, int] = {}
+    index = [numbers.setdefault(data[at : at + size], len(numbers)) for at in range(0, CODES, size)]
+    return shift, np.array(index), np.frombuffer(b"".join(numbers), dtype=np.uint8)

@@ -1,7 +1,7 @@
 /* Normalizers: each rewrites the text of every piece. */
 #include "tok.h"
 
-enum { FILTER, MAP, SURROUND, REORDER, COMPOSE, STRIP, PREPEND, REPLACE };
+enum { FILTER, MAP, SURROUND, REORDER, COMPOSE, STRIP, PREPEND, REPLACE, CHARSMAP };
 
 static void append_mapped(const edgeq_tokenizer *t, const uint32_t *args, uint32_t code, tok_bytes *out)
 {
@@ -87,6 +87,7 @@ static void apply(const edgeq_tokenizer *t, uint32_t op, const uint32_t *args, t
   case REORDER: tok_reorder(t, text.data, text.n, out); break;
   case COMPOSE: tok_compose(t, text.data, text.n, out); break;
   case REPLACE: tok_replace(t, args, text, out); break;
+  case CHARSMAP: tok_charsmap(t, args, text.data, text.n, out); break;
   }
   if (out->n > start) tok_decode(out->data + start, out->n - start, &first);
   piece->origin = piece->origin ? first : 0;

@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.tokenizer import probe
 from edgeq.tokenizer.blob import NONE, Section
+from edgeq.tokenizer.charsmap import compile_charsmap
 from edgeq.tokenizer.probe import CODES, Mask
 from edgeq.tokenizer.program import Builder, Program
 from edgeq.tokenizer.unicode_forms import combining_classes, compositions, decompositions
@@ -74,13 +75,14 @@ def _strip_accents(spec: Spec, builder: Builder, program: Program) -> None:
 def _bert(spec: Spec, builder: Builder, program: Program) -> None:
     strip = spec["strip_accents"]
     if spec["clean_text"]:
-        program.add(FILTER, builder.kinds.add(_controls()))
-        _map(builder, program, {int(code): " " for code in np.flatnonzero(probe.whitespace()) if code != 0x20})
+        cleaned = probe.mapping(_bert_part(clean_text=True), "a")
+        program.add(FILTER, builder.kinds.add(_vanishing(cleaned)))
+        _map(builder, program, {code: text for code, text in cleaned.items() if text})
     if spec["handle_chinese_chars"]:
         program.add(SURROUND, builder.kinds.add(_chinese()))
     if spec["lowercase"] if strip is None else strip:
         _form(False, False)(spec, builder, program)
-        program.add(FILTER, builder.kinds.add(_nonspacing()))
+        program.add(FILTER, builder.kinds.add(_vanishing(probe.mapping(_bert_part(strip_accents=True)))))
     if spec["lowercase"]:
         _lowercase(spec, builder, program)
 
@@ -92,15 +94,8 @@ def _bert_part(**on: bool) -> Any:
     return normalizers.BertNormalizer(**(off | on))
 
 
-def _controls() -> Mask:
-    """What clean_text removes (whitespace becomes a space instead)."""
-    return probe.removed_by(_bert_part(clean_text=True)) & ~probe.whitespace()
-
-
-def _nonspacing() -> Mask:
-    """What strip_accents removes after decomposition."""
-    gone = [code for code, text in probe.mapping(_bert_part(strip_accents=True)).items() if not text]
-    return probe.spread(np.array(gone, dtype=np.int64))
+def _vanishing(mapping: dict[int, str]) -> Mask:
+    return probe.spread(np.array([code for code, text in mapping.items() if not text], dtype=np.int64))
 
 
 def _chinese() -> Mask:
@@ -148,4 +143,5 @@ NORMALIZERS: dict[str, Callable[[Spec, Builder, Program], None]] = {
     "Strip": _strip,
     "Prepend": _prepend,
     "Replace": _replace,
+    "Precompiled": compile_charsmap,
 }

@@ -6,7 +6,6 @@ one call over a text of all code points. Planes 4 to 13 are unassigned, 15 and 1
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -23,7 +22,9 @@ def probed() -> np.ndarray:
     """int64: the code points that are asked, ascending."""
     dense = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE1000)]
     ends = [plane * 0x10000 + last for plane in range(4, 17) for last in (0xFFFE, 0xFFFF)]
-    return np.array(sorted({*dense, *(start for start, _ in _SPARSE), *ends}))
+    chosen = np.zeros(CODES, dtype=bool)
+    chosen[[*dense, *(start for start, _ in _SPARSE), *ends]] = True
+    return np.flatnonzero(chosen)
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +50,9 @@ def _codes(text: str) -> np.ndarray:
 
 def removed_by(normalizer: Any) -> Mask:
     """Code points that a normalizer deletes (it must leave the others alone)."""
-    return spread(np.setdiff1d(probed(), _codes(normalizer.normalize_str(_probed_text()))))
+    kept = np.zeros(CODES, dtype=bool)
+    kept[_codes(normalizer.normalize_str(_probed_text()))] = True
+    return spread(probed()[~kept[probed()]])
 
 
 @lru_cache(maxsize=64)
@@ -92,8 +95,3 @@ def word() -> Mask:
     from tokenizers import pre_tokenizers
 
     return ~(isolated_by(pre_tokenizers.Whitespace()) | whitespace())
-
-
-def of_chars(test: Callable[[int], bool]) -> Mask:
-    """A predicate that is written out in `tokenizers`' source rather than taken from a table."""
-    return np.fromiter((test(code) for code in range(CODES)), dtype=bool, count=CODES)

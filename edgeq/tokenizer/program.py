@@ -8,7 +8,7 @@ from edgeq.tokenizer.blob import Blob, Section
 from edgeq.tokenizer.kinds import Kinds
 from edgeq.tokenizer.regex_code import RegexCode
 
-ARGUMENTS = 5  # every operation has room for as many
+ARGUMENTS = 9  # every operation has room for as many
 
 
 @dataclass

@@ -9,6 +9,7 @@
 
 enum { TOK_OK = 0, TOK_MEMORY = 1, TOK_USAGE = 2, TOK_DAMAGED = 6 };
 #define TOK_NONE 0xffffffffu
+#define TOK_ARGUMENTS 9 /* of every operation */
 #define TOK_REPLACEMENT "\xef\xbf\xbd"
 
 /* ---- the blob: blob.c here, blob.py at the other end ---- */
@@ -90,7 +91,7 @@ typedef struct {
 
 typedef struct {
   size_t start, n;
-  size_t origin; /* of these n bytes, the first `origin` stand for the very beginning of the text */
+  size_t origin; /* of these n bytes, the first `origin` stand for the first character of the whole text */
   int32_t id;    /* an added token, -1: text */
 } tok_piece;
 
@@ -162,6 +163,7 @@ void tok_split_added(const edgeq_tokenizer *t, tok_work *w, int normalized, int 
 void tok_normalize(const edgeq_tokenizer *t, tok_work *w);
 void tok_reorder(const edgeq_tokenizer *t, const char *text, size_t n, tok_bytes *out);
 void tok_compose(const edgeq_tokenizer *t, const char *text, size_t n, tok_bytes *out);
+void tok_charsmap(const edgeq_tokenizer *t, const uint32_t *args, const char *text, size_t n, tok_bytes *out);
 void tok_split(const edgeq_tokenizer *t, tok_work *w);
 void tok_bpe(const edgeq_tokenizer *t, tok_text word, tok_ids *out);
 void tok_wordpiece(const edgeq_tokenizer *t, tok_text word, tok_ids *out);

@@ -23,7 +23,9 @@ static int failed(const tok_work *w) { return w->text.failed | w->spare.failed |
 
 static int prepare(const edgeq_tokenizer *t, tok_work *w, int flags)
 {
-  if (w->text.n) tok_append_piece(&w->pieces, (tok_piece){0, w->text.n, w->text.n, -1});
+  size_t first = 0;
+  if (w->text.n) tok_decode(w->text.data, w->text.n, &first);
+  if (w->text.n) tok_append_piece(&w->pieces, (tok_piece){0, w->text.n, first, -1});
   if (!failed(w)) tok_split_added(t, w, 0, flags);
   if (!failed(w)) tok_normalize(t, w);
   if (!failed(w)) tok_split_added(t, w, 1, flags);

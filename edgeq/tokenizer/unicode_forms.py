@@ -51,8 +51,8 @@ def _moved(pairs: Iterable[tuple[str, int]]) -> set[int]:
 
     listed = list(pairs)
     lines = normalizers.NFD().normalize_str("\n".join("a" + text for text, _ in listed)).split("\n")
-    pairs = [(text, code, line[1:]) for (text, code), line in zip(listed, lines, strict=True)]
-    return {code for text, code, line in pairs if line == text[::-1] != text}
+    moves = [(text, code, line[1:]) for (text, code), line in zip(listed, lines, strict=True)]
+    return {code for text, code, line in moves if line == text[::-1] != text}
 
 
 @lru_cache(maxsize=1)
