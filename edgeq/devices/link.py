@@ -80,7 +80,8 @@ def end(process: Process) -> None:
 def failure(link: Link, doing: str, status: int, stderr: bytes) -> str:
     """One line for a client that failed."""
     lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-    why = lines[-1] if lines else f"status {status}"
+    # adb begins with what is wrong and goes on with advice; others end with what is wrong.
+    why = next((line for line in lines if line.startswith("error:")), lines[-1] if lines else f"status {status}")
     return f"{link.name}: {'the link failed while ' if link.broke(status, stderr) else ''}{doing}: {why}"
 
 
