@@ -11,9 +11,10 @@ TRIPLE = "aarch64-linux-gnu"
 def _isa(name: str, dot: str, gemm_rows: int, features: tuple[str, ...], panel_quads: int = 1) -> Isa:
     """A variant on top of ARMv8.0 with NEON: 32 registers of 4 floats hold 4 accumulators of 16 and their operands.
 
-    LLVM may hoist constants out of loops: there is room for them (the softmax loops are 18 % shorter).
+    LLVM may hoist constants out of loops: there is room for them (the softmax loops are 18 % shorter). Register
+    x18 is the platform's on Android, which keeps its shadow call stack there: no kernel may touch it.
     """
-    attributes = tuple(f"+{feature}" for feature in ("neon", *features))
+    attributes = tuple(f"+{feature}" for feature in ("neon", "reserve-x18", *features))
     return Isa(
         name, TRIPLE, "generic", attributes, dot, gemm_rows, features,
         accumulators=4, half=True, by_lane=True, panel_quads=panel_quads,
