@@ -56,9 +56,9 @@ class QemuDevice:
     def describe(self, measure: bool = True) -> DeviceFacts:
         """See `Device`. Nothing is measured, whatever `measure` says: emulated time is no time."""
         facts = self._printed
-        memory = (meminfo(facts["files"], field) for field in ("MemTotal", "MemAvailable"))
+        total, available = (meminfo(facts["files"], field) for field in ("MemTotal", "MemAvailable"))
         return DeviceFacts(
-            self.name, f"emulated {self.cpu}", (), facts["arch"], facts["system"], facts["cores"], *memory,
+            self.name, f"emulated {self.cpu}", (), facts["arch"], facts["system"], facts["cores"], total, available,
             cache_bytes={}, features=tuple(facts["features"].split()), emulated=True,
         )  # fmt: skip
 

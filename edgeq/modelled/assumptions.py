@@ -25,7 +25,7 @@ def assumptions(
         "cycles": {
             "source": f"llvm-mca {llvm_version(find_llvm('llvm-mca'))}",
             "of": "each loop and each straight stretch, in the steady state of repeating it",
-            "iterations": mca.LONG - mca.WARM,
+            "iterations": {"short": mca.ITERATIONS[True], "long": mca.ITERATIONS[False], "below": mca.SHORT},
             "covers": f"the stretches that executed {costs.COVERED:.0%} of a function; the rest like their average",
             "rest": f"functions beside kernels below {LEAST_SHARE:.1%} of an entry, at one instruction a cycle",
             "memory": "every load hits the first cache, loads and stores never alias",

@@ -66,7 +66,8 @@ class Costs:
 
 def _most(found: list[Stretch]) -> list[Stretch]:
     """The first of them that together executed COVERED of all, at least one."""
-    total, so_far, kept = sum(s.instructions for s in found), 0, []
+    kept: list[Stretch] = []
+    total, so_far = sum(s.instructions for s in found), 0
     for stretch in found:
         if kept and so_far >= COVERED * total:
             break

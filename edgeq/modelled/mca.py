@@ -12,8 +12,10 @@ from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.loops import Stretch
 from edgeq.modelled.tools import find_llvm, run
 
-WARM, LONG = 20, 60
-"""Iterations of the two runs whose difference is the steady state."""
+SHORT = 48
+"""Instructions below which a stretch is repeated more often, until the core's window has long been full."""
+ITERATIONS = {True: (24, 72), False: (4, 12)}
+"""Of the two runs whose difference is the steady state, for short stretches and others."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ def mca_all(found: Sequence[Stretch], cpu: str, triple: str = ARM64.triple) -> l
 
     Raises UnsupportedError when the CPU lacks an instruction, TargetError where llvm-mca is missing.
     """
-    bodies = [_assembly(stretch) for stretch in found]
-    full = [(i, text) for i, text in enumerate(bodies) if text]
     result = [Cycles(0.0, 0.0, 0) for _ in found]
-    if not full:
-        return result
-    text = "".join(f"# LLVM-MCA-BEGIN {i}\n{body}\n# LLVM-MCA-END {i}\n" for i, body in full)
-    short, long = _run(text, cpu, triple, WARM), _run(text, cpu, triple, LONG)
-    for i, _ in full:
-        cycles = (long[i]["TotalCycles"] - short[i]["TotalCycles"]) / (LONG - WARM)
-        result[i] = Cycles(cycles, long[i]["BlockRThroughput"], len(found[i].body))
+    bodies = {i: text for i, stretch in enumerate(found) if (text := _assembly(stretch))}
+    for short, (warm, more) in ITERATIONS.items():
+        chosen = [i for i in bodies if (len(found[i].body) < SHORT) == short]
+        if not chosen:
+            continue
+        text = "".join(f"# LLVM-MCA-BEGIN {i}\n{bodies[i]}\n# LLVM-MCA-END {i}\n" for i in chosen)
+        first, second = _run(text, cpu, triple, warm), _run(text, cpu, triple, more)
+        for i in chosen:
+            cycles = (second[i]["TotalCycles"] - first[i]["TotalCycles"]) / (more - warm)
+            result[i] = Cycles(cycles, second[i]["BlockRThroughput"], len(found[i].body))
     return result
 
 
