@@ -13,14 +13,14 @@ from edgeq.errors import ArtifactError
 from edgeq.lower.toolchain import CFLAGS, RUNTIME, cc
 
 SOURCE, KERNELS, LIBRARY = "model.c", "kernels.a", "model.so"
-_EXPORTS = f"-Wl,--version-script={RUNTIME / 'exports.map'}"
-_SHARED = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", _EXPORTS, "-lm")
+EXPORTS = f"-Wl,--version-script={RUNTIME / 'exports.map'}"
+_SHARED = ("-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", EXPORTS, "-lm")
 _STATIC = ("-static", "-Wl,--gc-sections", "-lm")
 
 
 def link_library(triple: str, artifact: Path, out: Path) -> None:
     """Compile the plan and the runtime and link them with the kernels into one shared library that needs only libc."""
-    cc(triple, [*CFLAGS, *_inputs(artifact), *_SHARED, "-o", str(out)], f"linking {out.name}")
+    cc(triple, [*CFLAGS, *inputs(artifact), *_SHARED, "-o", str(out)], f"linking {out.name}")
 
 
 def link_program(
@@ -39,14 +39,14 @@ def link_program(
     """
     target = targets.find(read(artifact).target)
     options = [*(f"-I{folder}" for folder in include), *(f"-D{define}" for define in defines), *["-s"] * strip]
-    files = [*_inputs(artifact), *map(str, sources)]
+    files = [*inputs(artifact), *map(str, sources)]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".edgeq-link-") as folder:
         fresh = Path(folder) / out.name
         cc(target.static_triple, [*CFLAGS, *options, *files, *_STATIC, "-o", str(fresh)], f"linking {out.name}")
         os.replace(fresh, out)
 
 
-def _inputs(artifact: Path) -> list[str]:
+def inputs(artifact: Path) -> list[str]:
     """Arguments for the files that every way of linking has."""
     files = [artifact / SOURCE, artifact / KERNELS]
     for file in files:
