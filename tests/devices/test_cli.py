@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from edgeq.cli.app import app
 from edgeq.devices import measurement
 from edgeq.devices.at_hand import ssh_hosts
+from edgeq.errors import UsageError
 
 
 def invoke(*words: str):
@@ -35,14 +37,16 @@ def test_a_word_that_is_no_device():
     assert result.exit_code == 2 and "give local | qemu" in result.stderr
 
 
-def test_a_measurement_is_a_file_that_loads(tmp_path, tiny_artifact):
-    file = tmp_path / "box.json"
-    result = invoke(
-        "measure", "local", str(tiny_artifact), "-o", str(file), "--brief", "--device-dir", str(tmp_path / "d")
-    )
-    assert result.exit_code == 0, result.stderr
-    facts, profiles = measurement.load(file)
-    assert facts.bandwidth and facts.int8 and [found["path"] for found in profiles] == [str(tiny_artifact)]
+def test_a_measurement_is_a_file_that_loads(tmp_path, tiny_artifact, monkeypatch):
+    monkeypatch.setattr(measurement, "BRIEF_S", 0.05)
+    found = measurement.measure_device("local", [tiny_artifact], brief=True, folder=str(tmp_path / "there"))
+    measurement.write(found, tmp_path / "box.json")
+    facts, profiles = measurement.load(tmp_path / "box.json")
+    assert facts.bandwidth and facts.int8 and [profile["path"] for profile in profiles] == [str(tiny_artifact)]
+    for text in ("", "{}", '{"schema_version": 1, "measured": false}'):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(UsageError, match="not a file of `edgeq devices measure`"):
+            measurement.load(tmp_path / "other.json")
 
 
 def test_hosts_of_the_ssh_configuration(tmp_path):

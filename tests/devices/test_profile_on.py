@@ -118,7 +118,8 @@ def test_options_of_the_program():
     assert "--first" not in runner_options(Settings(prefill=(), decode=None), 0)
 
 
-def test_the_command_line_measures_over_ssh(sshd, tiny_artifact, tmp_path):
+def test_the_command_line_measures_over_ssh(sshd, tiny_artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeq.cli.profile.BRIEF_S", 0.05)
     spec = f"ssh://127.0.0.1:{sshd.port}"
     where = ["--device-dir", str(tmp_path / "there")]
     words = ["profile", str(tiny_artifact), "--device", spec, *where, "--prefill", "16", "--decode", "4", "--brief"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeq.devices import arm_parts
@@ -83,6 +83,7 @@ WORDS = st.sampled_from(["processor", "CPU part", "MemTotal", ":", "\n", "\n\n",
 TEXTS = st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=12).map("".join))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(PATHS, TEXTS))
 def test_nonsense_is_unknown_and_no_error(files):
     facts = read_facts("x", printed(files), None)
