@@ -10,7 +10,9 @@ from pathlib import Path
 from edgeq.errors import ToolchainError
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
-CFLAGS = ("-O2", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0", "-pthread")
+# A product that is added is rounded first everywhere: compilers would fuse the two where the CPU can, and change results.
+_FLOATS = "-ffp-contract=off"
+CFLAGS = ("-O2", "-std=gnu11", _FLOATS, "-fPIC", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0", "-pthread")
 
 
 def run(command: Sequence[str], what: str) -> None:

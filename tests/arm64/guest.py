@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from qemu import qemu
 
-from edgeq.lower.toolchain import cc
+from edgeq.lower.toolchain import CFLAGS, RUNTIME, cc
 
 Argument = int | np.ndarray | None
+CALLED = (RUNTIME / "transcendental.c",)  # what kernels may call
 _SERVER = Path(__file__).with_name("guest.c")
 _ARGUMENTS = 32  # as in guest.c
 _MEMORY = 1 << 28  # of address space; pages that nothing touches cost nothing
@@ -31,8 +32,8 @@ def link_guest(objects: Iterable[Path], symbols: Sequence[str], output: Path) ->
     table = output.with_suffix(".table.c")
     declared = "".join(f"void {s}(void);\n" for s in symbols)
     table.write_text(f"{declared}void (*const kernels[])(void) = {{{', '.join(symbols)}}};\n")
-    sources = [str(p) for p in (_SERVER, table, *objects)]
-    cc("aarch64-linux-musl", ["-static", "-s", "-O1", "-std=gnu11", *sources, "-lm", "-o", str(output)], output.name)
+    sources = [str(p) for p in (_SERVER, table, *objects, *CALLED)]
+    cc("aarch64-linux-musl", [*CFLAGS, "-static", "-s", *sources, "-lm", "-o", str(output)], output.name)
     return output
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from guest import Argument, Guest, link_guest
+from guest import CALLED, Argument, Guest, link_guest
 from isas import EMULATED, ISAS, NATIVE, cpu
 
 from edgeq.kernels.compile import compile_object
 from edgeq.kernels.kernel import Kernel, Param
-from edgeq.lower.toolchain import cc
+from edgeq.lower.toolchain import CFLAGS, cc
 from edgeq.targets import find
 from edgeq.targets.isa import Isa
 
@@ -65,5 +65,5 @@ def _native(value: Argument) -> Any:
 def link_shared(objects: Iterable[Path], output: Path, target: str) -> ctypes.CDLL | None:
     """Objects as a shared library that lacks nothing but libm; loaded where it is of this machine's kind."""
     options = ["-shared", "-s", "-Wl,-z,defs", "-o", str(output)]
-    cc(find(target).zig_triple, [*options, *map(str, objects), "-lm"], output.name)
+    cc(find(target).zig_triple, [*CFLAGS, *options, *map(str, (*objects, *CALLED)), "-lm"], output.name)
     return ctypes.CDLL(str(output)) if target == "x86-64" else None

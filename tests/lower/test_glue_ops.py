@@ -64,6 +64,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "exp": (torch.exp, (torch.linspace(-100, 85, 777).reshape(7, 111),)),
     "powers": (lambda x: (x**2, x**0.5, x**0.3, x.rsqrt(), 1 / x, x.log(), x.sqrt()), (R(4, 20).abs() + 0.1,)),
     "sine": (lambda x: torch.cat([torch.sin(x), torch.cos(x)], -1), (R(2, 4, 20) * 3,)),
+    "logarithms": (lambda x: (x.log2(), x.log10(), torch.pow(x, x), x.sum().log()), (R(3, 21).abs() + 0.1,)),
     "rounding": (lambda x: (x.floor(), x.round(), 2 - x, torch.rsub(x, 3)), (R(4, 20) * 4,)),
     "constants": (lambda x: (torch.ones_like(x) + x, torch.full_like(x, 3.0), torch.zeros_like(x)), (R(7, 20),)),
     "long row": (lambda x: x * 2 + 1, (R(1, 40001),)),
@@ -176,13 +177,11 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "image to pixels": (lambda x: x.permute(0, 2, 3, 1), (R(1, 3, 9, 33),)),
     "pixels to image": (lambda x: x.permute(0, 3, 1, 2).reshape(1, 3, 297), (R(1, 9, 33, 3),)),
 }  # fmt: skip
-LIBM = ("powers", "sine")
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    cases = {name: Case(f, inputs, libm=name in LIBM) for name, (f, inputs) in CASES.items()}
-    return Suite(cases, tmp_path_factory.mktemp("glue"))
+    return Suite({name: Case(f, inputs) for name, (f, inputs) in CASES.items()}, tmp_path_factory.mktemp("glue"))
 
 
 @pytest.mark.parametrize("name", CASES)

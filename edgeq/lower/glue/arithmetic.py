@@ -1,4 +1,4 @@
-"""TVM's math calls as 16-lane code: ours where we have one, LLVM's intrinsic (libm a lane) where not."""
+"""TVM's math calls as 16-lane code; rare ones call the runtime's function a lane (not libm: each has its own bits)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tvm import tirx
+from tvm.tirx.script import builder as T
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels.transcendental import LOG2E, exp2, normal_tail, tanh
 from edgeq.kernels.vector import (
     LANES,
+    Stack,
     absolute,
     bits,
     cast,
@@ -19,6 +21,7 @@ from edgeq.kernels.vector import (
     intrinsic,
     lanes_of,
     let,
+    loop,
     maximum,
     minimum,
     part,
@@ -82,11 +85,12 @@ _PLAIN: Mapping[str, Callable[[Expr], Expr]] = {
     "sqrt": sqrt, "fabs": absolute, "rsqrt": lambda x: _one(x) / sqrt(x), "round": lambda x: _llvm("rint", x),
     "nearbyint": lambda x: _llvm("rint", x),
 }  # fmt: skip
-_LLVM = ("log", "log2", "log10", "sin", "cos", "tan", "floor", "ceil", "trunc", "pow")
+_LLVM = ("floor", "ceil", "trunc")
+_RUNTIME = ("log", "log2", "log10", "sin", "cos", "tan", "pow")  # edgeq/runtime/transcendental.c
 _ALIASES = {"power": "pow"}
 
 
-NAMES = frozenset((*_VECTOR, *_PLAIN, *_LLVM, *_ALIASES))
+NAMES = frozenset((*_VECTOR, *_PLAIN, *_LLVM, *_RUNTIME, *_ALIASES))
 
 
 def call(name: str, operands: list[Expr]) -> Expr:
@@ -98,7 +102,9 @@ def call(name: str, operands: list[Expr]) -> Expr:
     if name in _PLAIN:
         return _PLAIN[name](let(operands[0]))
     if name in _LLVM:
-        return intrinsic(str(operands[0].ty.dtype), f"llvm.{name}", *operands)
+        return _llvm(name, operands[0])
+    if name in _RUNTIME:
+        return _runtime(name, operands)
     raise UnsupportedError(f"no code for TVM's {name}")
 
 
@@ -113,7 +119,20 @@ def power(x: Expr, exponent: float) -> Expr:
     if exponent in (1.0, -1.0):
         return x if exponent > 0 else _one(x) / x
     value = tirx.FloatImm("float32", exponent)
-    return intrinsic(str(x.ty.dtype), "llvm.pow", x, splat(value, lanes_of(x)) if lanes_of(x) > 1 else value)
+    return _runtime("pow", [x, splat(value, lanes_of(x)) if lanes_of(x) > 1 else value])
+
+
+def _runtime(name: str, operands: list[Expr]) -> Expr:
+    """The runtime's `edgeq_<name>` of scalars, or of every lane of vectors."""
+    lanes = lanes_of(operands[0])
+    if lanes == 1:
+        return T.call_extern("float32", f"edgeq_{name}", *operands)
+    given, result = [Stack(lanes, "float32") for _ in operands], Stack(lanes, "float32")
+    for stack, value in zip(given, operands, strict=True):
+        stack.store(0, value)
+    with loop(0, lanes) as lane:
+        result.store(lane, T.call_extern("float32", f"edgeq_{name}", *(stack[lane] for stack in given)))
+    return let(result.vector(0))
 
 
 def _llvm(name: str, x: Expr) -> Expr:
