@@ -81,4 +81,11 @@ def fit_lines(measurement: dict[str, Any]) -> list[str]:
         found = error[what]
         off = f"off by {found['median']:.0%} (median), {found['worst']:.0%} at worst"
         lines.append(f"{what} predicted, {error['left_out']}: {off}, of {found['predictions']}")
+    if restless := _restless(measurement["profiles"]):
+        lines.append(f"not stable while measured: {', '.join(restless)}; the error says what that is worth")
     return lines
+
+
+def _restless(profiles: list[dict[str, Any]]) -> list[str]:
+    rates = [(profile["model"], *item) for profile in profiles for item in profile["tokens_per_second"].items()]
+    return [f"{model} {name}" for model, name, rate in rates if not rate["stable"]]
