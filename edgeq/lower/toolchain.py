@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeq.errors import ToolchainError
 
 RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
-# A product that is added is rounded first everywhere: compilers would fuse the two where the CPU can, and change results.
+# A product that is added is rounded first on every CPU: compilers would fuse the two where they can: other results.
 _FLOATS = "-ffp-contract=off"
 CFLAGS = ("-O2", "-std=gnu11", _FLOATS, "-fPIC", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0", "-pthread")
 

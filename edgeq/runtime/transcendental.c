@@ -26,7 +26,7 @@ static double from_bits(uint64_t bits)
   return x;
 }
 
-/* Natural logarithm of a positive, finite float: it is 2^e m, m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh((m - 1) / (m + 1)). */
+/* Natural logarithm of a positive, finite 2^e m with m in [sqrt(1/2), sqrt(2)): ln m = 2 atanh((m - 1) / (m + 1)). */
 static double log_of(double x)
 {
   const uint64_t sqrt_half = 0x3fe6a09e667f3bcd;
