@@ -52,7 +52,7 @@ PROGRAMS = {
     "image-classification": _photos("edgeq_app_classify_image", "photo.jpg", "classify"),
     "image-features": _photos("edgeq_app_embed_image", "photo.jpg", "features"),
     "detection": _photos("edgeq_app_detect", "photo.jpg", "detect"),
-    "segmentation": _photos("edgeq_app_segment", "photo.jpg --point 310,220 -o mask.png", "segment", "points"),
+    "segmentation": _photos("edgeq_app_segment", "photo.jpg --point 310,220 -o mask.png", "segment", "masks", "points"),
 }
 
 

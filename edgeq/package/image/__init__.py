@@ -16,8 +16,8 @@ def _files(*names: str) -> tuple[Path, ...]:
 
 
 LIBRARY = _files(
-    "decode", "upright", "exif", "checksum", "inflate", "png", "png_write", "jpeg", "jpeg_scan", "jpeg_idct",
-    "jpeg_colour", "bmp", "pnm", "resize", "prepare", "mask",
+    "decode", "upright", "exif", "checksum", "inflate", "png", "png_pixels", "png_write", "jpeg", "jpeg_scan",
+    "jpeg_block", "jpeg_idct", "jpeg_colour", "bmp", "pnm", "resize", "prepare", "mask",
 )  # fmt: skip
 
 

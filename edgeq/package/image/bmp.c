@@ -36,7 +36,8 @@ static const char *read_size(bmp *b)
 
 static const char *read_masks(bmp *b)
 {
-  static const uint32_t FIVE[4] = {0x7c00, 0x3e0, 0x1f, 0}, EIGHT[4] = {0xff0000, 0xff00, 0xff, 0}, ALPHA[4] = {0xff0000, 0xff00, 0xff, 0xff000000};
+  static const uint32_t FIVE[4] = {0x7c00, 0x3e0, 0x1f, 0}, EIGHT[4] = {0xff0000, 0xff00, 0xff, 0};
+  static const uint32_t ALPHA[4] = {0xff0000, 0xff00, 0xff, 0xff000000};
   memcpy(b->mask, b->bits == 16 ? FIVE : EIGHT, sizeof b->mask);
   if (b->packing != MASKS) return NULL;
   int alpha = b->bits == 32 && b->header >= 56;

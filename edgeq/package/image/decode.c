@@ -20,13 +20,17 @@ void edgeq_image_free(edgeq_image *image)
   *image = (edgeq_image){0};
 }
 
-static int starts(const uint8_t *bytes, size_t size, const char *magic, size_t n) { return size >= n && !memcmp(bytes, magic, n); }
+static int starts(const uint8_t *bytes, size_t size, const char *magic, size_t n)
+{
+  return size >= n && !memcmp(bytes, magic, n);
+}
 
 /* What else people call photos, told from its first bytes. */
 static const char *refuse(const uint8_t *bytes, size_t size)
 {
   if (!size) return "the file is empty";
-  if (starts(bytes, size, "RIFF", 4) && size >= 12 && !memcmp(bytes + 8, "WEBP", 4)) return "WebP is not read here: convert it to PNG or JPEG";
+  int riff = starts(bytes, size, "RIFF", 4) && size >= 12;
+  if (riff && !memcmp(bytes + 8, "WEBP", 4)) return "WebP is not read here: convert it to PNG or JPEG";
   if (starts(bytes, size, "GIF8", 4)) return "GIF is not read here: convert it to PNG";
   if (starts(bytes, size, "II*\0", 4) || starts(bytes, size, "MM\0*", 4)) return "TIFF is not read here: convert it to PNG";
   if (size >= 12 && !memcmp(bytes + 4, "ftyp", 4)) return "HEIC, AVIF and video are not read here: convert it to PNG or JPEG";
@@ -51,7 +55,10 @@ static uint8_t over_white(int value, int alpha)
 }
 
 /* ITU-R 601-2 luma in 16 fraction bits, rounded. */
-static uint8_t luma(const uint8_t *rgb) { return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16); }
+static uint8_t luma(const uint8_t *rgb)
+{
+  return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
 
 static const char *convert(edgeq_image *image, int channels)
 {

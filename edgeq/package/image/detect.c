@@ -69,12 +69,16 @@ static void print_one(const detector *d, const candidate *c, const float box[4],
   const edgeq_app *app = d->photos.app;
   const char *label = edgeq_app_fact(app, "labels.%d", c->label);
   if (!app->options.json) {
-    printf("%7.4f  %7.1f %7.1f %7.1f %7.1f  %s\n", (double)c->score, (double)box[0], (double)box[1], (double)box[2], (double)box[3], label);
+    printf("%7.4f ", (double)c->score);
+    for (int i = 0; i < 4; i++) printf(" %7.1f", (double)box[i]);
+    printf("  %s\n", label);
     return;
   }
   printf(first ? "{\"label\": " : ", {\"label\": ");
   edgeq_app_print_json(label, strlen(label));
-  printf(", \"score\": %.9g, \"box\": [%.9g, %.9g, %.9g, %.9g]}", (double)c->score, (double)box[0], (double)box[1], (double)box[2], (double)box[3]);
+  printf(", \"score\": %.9g, \"box\": ", (double)c->score);
+  for (int i = 0; i < 4; i++) printf(i ? ", %.9g" : "[%.9g", (double)box[i]);
+  printf("]}");
 }
 
 static int use(void *self, const char *path, const edgeq_sizes *sizes)
@@ -112,6 +116,7 @@ int edgeq_app_detect(edgeq_app *app, int argc, char **argv)
   if (status) return status;
   int there = edgeq_app_tensor_of(app, d.photos.entry, EDGEQ_OUTPUT, "logits", &d.logits) &&
               edgeq_app_tensor_of(app, d.photos.entry, EDGEQ_OUTPUT, "pred_boxes", &d.boxes);
-  if (!there || d.logits.rank != 3 || d.boxes.rank != 3) return edgeq_app_fail(app, EDGEQ_ARTIFACT, "this model's image entry gives no logits and pred_boxes");
+  if (!there || d.logits.rank != 3 || d.boxes.rank != 3)
+    return edgeq_app_fail(app, EDGEQ_ARTIFACT, "this model's image entry gives no logits and pred_boxes");
   return edgeq_photos_each(&d.photos, argc, argv, use, &d);
 }

@@ -35,7 +35,8 @@ int edgeq_app_embed_image(edgeq_app *app, int argc, char **argv)
   if (!status) status = edgeq_photos_open(&e.photos, app);
   if (status) return status;
   const char *name = edgeq_app_fact(app, "image.output");
-  int there = name && edgeq_app_tensor_of(app, e.photos.entry, EDGEQ_OUTPUT, name, &e.output) && e.output.rank >= 2 && e.output.rank <= 4;
-  if (!there) return edgeq_app_fail(app, EDGEQ_APP_UNSUPPORTED, "this model gives no vector of a photo");
+  int there = name && edgeq_app_tensor_of(app, e.photos.entry, EDGEQ_OUTPUT, name, &e.output);
+  if (!there || e.output.rank < 2 || e.output.rank > 4)
+    return edgeq_app_fail(app, EDGEQ_APP_UNSUPPORTED, "this model gives no vector of a photo");
   return edgeq_photos_each(&e.photos, argc, argv, use, &e);
 }

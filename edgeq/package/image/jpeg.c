@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOF0 = 0xc0, SOF1, SOF2, DHT = 0xc4, JPG = 0xc8, DAC = 0xcc, RST0 = 0xd0, SOI = 0xd8, EOI, SOS, DQT, DRI = 0xdd, APP0 = 0xe0, APP1, APP14 = 0xee, TEM = 1 };
+enum {
+  TEM = 1, SOF0 = 0xc0, SOF1, SOF2, DHT = 0xc4, JPG = 0xc8, DAC = 0xcc, SOF15 = 0xcf, RST0, SOI = 0xd8, EOI, SOS, DQT,
+  DRI = 0xdd, APP0 = 0xe0, APP1, APP14 = 0xee
+};
 
 const uint8_t EDGEQ_ZIGZAG[64] = {
   0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
@@ -98,7 +101,8 @@ static void read_application(edgeq_jpeg *j, int marker, const uint8_t *p, size_t
   }
   if (marker != APP1) return;
   if (size > 6 && !memcmp(p, "Exif\0\0", 6) && !j->orientation) j->orientation = edgeq_exif_orientation(p, size);
-  if (size > sizeof XMP && !memcmp(p, XMP, sizeof XMP)) j->xmp_orientation = edgeq_xmp_orientation(p + sizeof XMP, size - sizeof XMP);
+  if (size > sizeof XMP && !memcmp(p, XMP, sizeof XMP))
+    j->xmp_orientation = edgeq_xmp_orientation(p + sizeof XMP, size - sizeof XMP);
 }
 
 static const char *read_segment(edgeq_jpeg *j, int marker, const uint8_t *p, size_t size)
@@ -110,7 +114,8 @@ static const char *read_segment(edgeq_jpeg *j, int marker, const uint8_t *p, siz
     j->progressive = marker == SOF2;
     return read_frame(j, p, size);
   }
-  if (marker >= 0xc0 && marker <= 0xcf && marker != JPG) return "arithmetic-coded and lossless JPEG are not read here: convert it to PNG";
+  if (marker > SOF2 && marker <= SOF15 && marker != JPG)
+    return "arithmetic-coded and lossless JPEG are not read here: convert it to PNG";
   if (marker == DRI && size != 2) return EDGEQ_BAD_JPEG;
   if (marker == DRI) j->restart = (int32_t)edgeq_be16(p);
   read_application(j, marker, p, size);

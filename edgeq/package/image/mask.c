@@ -44,7 +44,10 @@ static void row(const resizer *r, int32_t y, int32_t height, int32_t width, floa
   place p = between(y, r->height, height);
   const float *low = r->data + (size_t)p.low * (size_t)r->stride, *high = r->data + (size_t)p.high * (size_t)r->stride;
   for (int32_t x = 0; x < r->width; x++) r->mixed[x] = blend(low[x], high[x], p.part);
-  for (int32_t x = 0; x < width; x++) out[x] = blend(r->mixed[r->column[x].low], r->mixed[r->column[x].high], r->column[x].part);
+  for (int32_t x = 0; x < width; x++) {
+    place q = r->column[x];
+    out[x] = blend(r->mixed[q.low], r->mixed[q.high], q.part);
+  }
 }
 
 static int open_resizer(resizer *r, int32_t width)
@@ -79,7 +82,8 @@ static float *enlarged(const edgeq_logits_map *map)
 const char *edgeq_full_mask(const edgeq_logits_map *map, const edgeq_sizes *s, edgeq_image *out)
 {
   *out = (edgeq_image){0};
-  if (s->resized_height > map->square_height || s->resized_width > map->square_width) return "the photo does not fit the model's square: compile the model again";
+  if (s->resized_height > map->square_height || s->resized_width > map->square_width)
+    return "the photo does not fit the model's square: compile the model again";
   float *square = enlarged(map), *line = malloc((size_t)s->width * sizeof *line);
   resizer r = {.data = square, .height = s->resized_height, .width = s->resized_width, .stride = map->square_width};
   const char *error = open_resizer(&r, s->width) && square && line ? edgeq_image_make(s->width, s->height, 1, out) : EDGEQ_NO_MEMORY;

@@ -58,7 +58,8 @@ static void fill_mask(const edgeq_tensor *mask, const edgeq_sizes *sizes)
 {
   for (int32_t y = 0; y < mask->shape[1]; y++)
     for (int32_t x = 0; x < mask->shape[2]; x++)
-      ((int32_t *)mask->data)[(size_t)y * (size_t)mask->row_stride + (size_t)x] = y < sizes->resized_height && x < sizes->resized_width;
+      ((int32_t *)mask->data)[(size_t)y * (size_t)mask->row_stride + (size_t)x] =
+        y < sizes->resized_height && x < sizes->resized_width;
 }
 
 /* Of a larger batch every place gets the same photo. */
@@ -102,7 +103,8 @@ int edgeq_photos_each(const edgeq_photos *p, int argc, char **argv, edgeq_photo_
 {
   edgeq_sizes sizes;
   double seconds;
-  int status = argc < 2 ? edgeq_app_fail(p->app, EDGEQ_USAGE, "give at least one photo: a PNG, JPEG, BMP or PPM file, or - for stdin") : EDGEQ_OK;
+  if (argc < 2) return edgeq_app_fail(p->app, EDGEQ_USAGE, "give at least one photo: a PNG, JPEG, BMP or PPM file, or - for stdin");
+  int status = EDGEQ_OK;
   for (int i = 1; !status && i < argc; i++) {
     status = edgeq_photos_load(p, argv[i], &sizes);
     if (!status) status = edgeq_photos_run(p, &seconds);

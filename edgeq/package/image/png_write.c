@@ -70,7 +70,8 @@ static void deflate(writer *w, const uint8_t *data, size_t size, size_t stride)
   w->size += 2;
   put_bits(w, 1 | 1 << 1, 3);
   for (size_t i = 0, n; i < size; i += n) {
-    size_t before = i ? repeated(data + i, size - i, 1) : 0, above = i >= stride && stride <= 32768 ? repeated(data + i, size - i, stride) : 0;
+    size_t before = i ? repeated(data + i, size - i, 1) : 0;
+    size_t above = i >= stride && stride <= 32768 ? repeated(data + i, size - i, stride) : 0;
     n = before > above ? before : above;
     if (n >= 3) put_copy(w, n, before > above ? 1 : stride);
     else put_symbol(w, data[i]), n = 1;

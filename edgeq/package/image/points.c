@@ -37,7 +37,8 @@ int edgeq_app_add_points(const edgeq_app *app, const char *text, edgeq_points *t
   for (const char *p = text + strspn(text, " "); *p; p += strspn(p, " ")) {
     p = parse(p, &point);
     if (!p || (*p && *p != ' '))
-      return edgeq_app_fail(app, EDGEQ_USAGE, "'%s' is no point: give X,Y in pixels, -X,Y or X,Y:0 for background, such as 310,220", text);
+      return edgeq_app_fail(app, EDGEQ_USAGE, "'%s' is no point: give X,Y in pixels, -X,Y or X,Y:0 for background, such as 310,220",
+                            text);
     to->at = edgeq_app_grow(to->at, (size_t)(to->n + 1) * sizeof *to->at);
     to->at[to->n++] = point;
   }
@@ -46,10 +47,14 @@ int edgeq_app_add_points(const edgeq_app *app, const char *text, edgeq_points *t
 
 int edgeq_app_check_points(const edgeq_app *app, const edgeq_points *points, int most, const edgeq_sizes *photo)
 {
-  if (!points->n) return edgeq_app_fail(app, EDGEQ_USAGE, "give at least one point of the object: --point X,Y, in pixels of the photo");
-  if (points->n > most) return edgeq_app_fail(app, EDGEQ_USAGE, "%d points, but the model was compiled for at most %d a mask: edgeq compile --points", points->n, most);
+  if (!points->n)
+    return edgeq_app_fail(app, EDGEQ_USAGE, "give at least one point of the object: --point X,Y, in pixels of the photo");
+  if (points->n > most)
+    return edgeq_app_fail(app, EDGEQ_USAGE, "%d points, but the model was compiled for at most %d a mask: edgeq compile --points",
+                          points->n, most);
   for (int i = 0; i < points->n; i++)
     if (!(points->at[i].x < photo->width && points->at[i].y < photo->height))
-      return edgeq_app_fail(app, EDGEQ_USAGE, "point %g,%g lies outside of the photo (%dx%d pixels)", points->at[i].x, points->at[i].y, photo->width, photo->height);
+      return edgeq_app_fail(app, EDGEQ_USAGE, "point %g,%g lies outside of the photo (%dx%d pixels)", points->at[i].x,
+                            points->at[i].y, photo->width, photo->height);
   return EDGEQ_OK;
 }

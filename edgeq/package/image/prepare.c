@@ -116,7 +116,8 @@ static const char *fill(const edgeq_image *photo, const edgeq_steps *k, const ed
     p.left = crop_start(photo->width, k->crop_width);
   }
   int32_t height = k->pad_height ? k->pad_height : p.height, width = k->pad_width ? k->pad_width : p.width;
-  if (height != out->height || width != out->width || p.height > height || p.width > width) return "its size does not become the model's: compile the model again";
+  if (height != out->height || width != out->width || p.height > height || p.width > width)
+    return "its size does not become the model's: compile the model again";
   for (p.channel = 0; p.channel < out->channels; p.channel++) {
     make_values(k, p.channel, p.values);
     fill_plane(&p, out);

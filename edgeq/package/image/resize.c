@@ -79,7 +79,8 @@ static void make_tap(taps *t, int32_t place, int32_t sources, double centre, dou
     exact[i] = FILTERS[filter].weight((i + first - centre + 0.5) * inverse);
     sum += exact[i];
   }
-  for (int32_t i = 0; i < end - first; i++) t->weight[(size_t)place * (size_t)t->most + (size_t)i] = fixed(sum != 0.0 ? exact[i] / sum : exact[i]);
+  int32_t *weight = t->weight + (size_t)place * (size_t)t->most;
+  for (int32_t i = 0; i < end - first; i++) weight[i] = fixed(sum != 0.0 ? exact[i] / sum : exact[i]);
   t->first[place] = first;
   t->count[place] = end - first;
 }
@@ -156,7 +157,8 @@ static const char *nearest(const edgeq_image *in, edgeq_image *out)
   if (!error) step(in->height, out->height, line);
   for (int32_t y = 0; !error && y < out->height; y++)
     for (int32_t x = 0; x < out->width; x++, to += n)
-      if (line[y] >= 0 && column[x] >= 0) memcpy(to, in->pixels + ((size_t)line[y] * (size_t)in->width + (size_t)column[x]) * n, n);
+      if (line[y] >= 0 && column[x] >= 0)
+        memcpy(to, in->pixels + ((size_t)line[y] * (size_t)in->width + (size_t)column[x]) * n, n);
   free(column);
   free(line);
   return error;

@@ -15,7 +15,8 @@ const char *edgeq_upright(edgeq_image *image, int orientation)
   if (orientation < 2 || orientation > 8) return NULL;
   const turn *t = &TURNS[orientation];
   edgeq_image found;
-  const char *error = edgeq_image_make(t->swap ? image->height : image->width, t->swap ? image->width : image->height, image->channels, &found);
+  int32_t width = t->swap ? image->height : image->width, height = t->swap ? image->width : image->height;
+  const char *error = edgeq_image_make(width, height, image->channels, &found);
   if (error) return error;
   size_t bytes = (size_t)image->channels;
   uint8_t *to = found.pixels;
