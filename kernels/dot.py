@@ -1,4 +1,4 @@
-"""The integer dot product, the one thing that differs by instruction set: 16 rows x 4 k of unsigned codes times int8.
+"""The integer dot product of x86 and of any CPU: 16 rows x 4 k of unsigned codes times int8 (ARM's: `dot_arm`).
 
 `accumulate` adds, in every lane, the four products of a weight vector's lane (codes, low byte first) with one quad of
 activations. All variants are exact, so that integer results are equal bit for bit:
@@ -8,9 +8,6 @@ activations. All variants are exact, so that integer results are equal bit for b
 | `vnni512` | `vpdpbusd` | 32-bit accumulation |
 | `avx2`, 4 bits | `vpmaddubsw` summed in int16 for up to 8 quads, then `vpmaddwd` by ones | 8 * 2 * 15 * 127 < 2**15 |
 | `avx2`, 8 bits | even and odd bytes widened to int16, `vpmaddwd` of each | `vpmaddubsw` saturates: 2 * 255 * 127 |
-| `sdot` | `sdot`; 8-bit codes made signed first (`offset`) | 32-bit accumulation |
-| `smmla` | `sdot`, at 8 bits `usdot`; GEMMs: `linear_int_column` | 32-bit accumulation |
-| `smlal` | not here: `linear_int_column` | |
 | `generic` | shifts, masks and 32-bit multiplies | plain int32 arithmetic |
 """
 
@@ -23,37 +20,15 @@ from edgeq.kernels import vector as V
 from edgeq.targets.isa import Isa
 
 _INT16_QUADS = 8  # 4-bit products of this many quads add up inside int16
-SMLAL_QUADS = {4: 16, 8: 2}  # products that add up inside int16: 16 * 15 * 127, 2 * 128 * 127
 _NIBBLES, _BYTES = 0x0F0F0F0F, 0x00FF00FF
-_SIGNS = -0x7F7F7F80  # 0x80808080
 
 
-def offset(isa: Isa, bits: int) -> int:
-    """What `unpack` takes off the codes, 128 where a dot product wants them signed, else 0."""
-    return 128 if bits == 8 and isa.dot in ("sdot", "smlal") else 0
-
-
-def quads_at_once(isa: Isa) -> int:
-    """Quads that one `accumulate` should get: more than one where it adds several up in 16 bits."""
-    return _INT16_QUADS if isa.dot == "avx2" else 1
-
-
-def unpack(isa: Isa, bits: int, vector: V.Expr) -> list[V.Expr]:
-    """int32 vector of stored bytes -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
-    lanes = V.lanes_of(vector)
+def unpack(bits: int, vector: V.Expr) -> list[V.Expr]:
+    """int32x16 of a stored 64-byte vector -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
     if bits == 8:
-        return [V.let(vector ^ V.splat(_SIGNS, lanes) if offset(isa, bits) else vector)]
-    vector, mask = V.let(vector), V.splat(_NIBBLES, lanes)
-    return [V.let(vector & mask), V.let(_high_nibbles(isa, vector))]
-
-
-def _high_nibbles(isa: Isa, vector: V.Expr) -> V.Expr:
-    """NEON shifts bytes; elsewhere whole lanes are shifted and masked."""
-    if not isa.dot.startswith("s"):
-        return (vector >> V.splat(4)) & V.splat(_NIBBLES)
-    lanes = V.lanes_of(vector)
-    four = V.splat(V.cast("uint8", V.i32(4)), 4 * lanes)
-    return V.bits(f"int32x{lanes}", V.bits(f"uint8x{4 * lanes}", vector) >> four)
+        return [V.let(vector)]
+    vector, mask = V.let(vector), V.splat(_NIBBLES)
+    return [V.let(vector & mask), V.let((vector >> V.splat(4)) & mask)]
 
 
 def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads: Sequence[V.Expr]) -> None:
@@ -61,7 +36,7 @@ def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads
 
     acc: int32x16; weights: int32x16 of 4 codes each; quads: int32 scalars of 4 int8 each, one a weight vector.
     """
-    kind = (isa.dot, bits) if (isa.dot, bits) in _DOTS else isa.dot
+    kind = (isa.dot, bits) if isa.dot == "avx2" else isa.dot
     if kind not in _DOTS:
         raise UnsupportedError(f"no integer dot product {isa.dot!r} at {bits} bits (ISA {isa.name})")
     _DOTS[kind](acc, list(zip(weights, quads, strict=True)))
@@ -72,7 +47,7 @@ def small_product(isa: Isa, a: V.Expr, b: V.Expr) -> V.Expr:
 
     The upper half of a lane of `a` must be zero (a >= 0), so that only the lower halves' product counts.
     """
-    if isa.dot not in ("vnni512", "avx2"):
+    if isa.dot == "generic":
         return a * b
     if isa.dot == "vnni512":
         words = (V.bits("int16x32", a), V.bits("int16x32", b))
@@ -139,34 +114,4 @@ def _generic(acc: V.Reg, pairs: _Pairs) -> None:
             acc.set(acc.v + ((weights >> V.splat(8 * k)) & byte) * value)
 
 
-def _sdot(acc: V.Reg, pairs: _Pairs) -> None:
-    _neon_dot("sdot", acc, pairs)
-
-
-def _usdot(acc: V.Reg, pairs: _Pairs) -> None:
-    _neon_dot("usdot", acc, pairs)
-
-
-def neon(name: str, total: V.Expr, codes: V.Expr, values: V.Expr) -> V.Expr:
-    """`sdot`, `usdot`, `smmla` or `usmmla` of int32x4 `total`, 16 codes (int32x4) and 16 int8 activations."""
-    kind = "uint8x16" if name.startswith("u") else "int8x16"
-    return V.intrinsic("int32x4", f"llvm.aarch64.neon.{name}.v4i32.v16i8", total, V.bits(kind, codes), values)
-
-
-def _neon_dot(name: str, acc: V.Reg, pairs: _Pairs) -> None:
-    """4 rows an instruction; LLVM finds the form that takes the quad from a lane of a vector."""
-    for weights, quad in pairs:
-        values = V.let(V.bits("int8x16", V.splat(quad, 4)))
-        rows = range(0, V.LANES, 4)
-        acc.set(V.concat([neon(name, V.part(acc.v, r, 4), V.part(weights, r, 4), values) for r in rows]))
-
-
-_DOTS = {
-    "vnni512": _vnni,
-    ("avx2", 4): _avx2_nibbles,
-    ("avx2", 8): _avx2_bytes,
-    "sdot": _sdot,
-    ("smmla", 4): _sdot,
-    ("smmla", 8): _usdot,
-    "generic": _generic,
-}
+_DOTS = {"vnni512": _vnni, ("avx2", 4): _avx2_nibbles, ("avx2", 8): _avx2_bytes, "generic": _generic}

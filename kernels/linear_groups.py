@@ -21,10 +21,10 @@ class Group:
     length: int
 
 
-def walk(fmt: WeightFormat, K: int, tiles: list[V.Expr], visit: Callable[[list[Group]], None]) -> None:
+def walk(fmt: WeightFormat, K: int, tiles: list[V.Expr], visit: Callable[[list[Group]], None], run: int = 1) -> None:
     """Call `visit`, which emits code, for every group in order of k, with the group of each tile.
 
-    tiles: byte offsets (int64).
+    tiles: byte offsets (int64). run: whole groups of a block that one visit gets, of each tile in turn, 1 or 2.
     """
     offsets, bounds = fmt.offsets(K), fmt.group_bounds(K)
     size, per_block = bounds[0][1], fmt.block_groups
@@ -33,8 +33,9 @@ def walk(fmt: WeightFormat, K: int, tiles: list[V.Expr], visit: Callable[[list[G
         with V.loop(0, blocks) as b:
             bases = [V.let(tile + V.i64(b) * V.i64(fmt.block_bytes(K))) for tile in tiles]
             first = V.let(b * V.i32(per_block))
-            for j in range(per_block):
-                visit([_place(offsets[j], base, first + V.i32(j), size, size) for base in bases])
+            for j in range(0, per_block, run):
+                some = range(j, j + run)
+                visit([_place(offsets[i], base, first + V.i32(i), size, size) for base in bases for i in some])
     for g in range(blocks * per_block if blocks > 1 else 0, len(bounds)):
         visit([_place(offsets[g], tile, V.i32(g), size, bounds[g][1] - bounds[g][0]) for tile in tiles])
 

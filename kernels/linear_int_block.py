@@ -29,17 +29,18 @@ _SHORT = 32  # weights of a group
 _UNROLLED = {"sdot": 4, "smmla": 4, "smlal": 8}  # weight vectors of a loop's step
 
 
-def takes(isa: Isa, rows: int) -> bool:
-    """Whether this ISA's linears of so many activation rows are emitted here; with one row, `sdot` has its own loop."""
-    return isa.dot == "smlal" or (isa.dot in COLUMNS and rows == isa.gemm_rows)
+def takes(isa: Isa) -> bool:
+    """Whether this ISA's linears are emitted here."""
+    return (isa.dot, True) in COLUMNS
 
 
 def emit_block(x: Operands, tile: V.Expr) -> list[V.Expr]:
     """float32x16 sums of the tile at byte offset `tile` (int64), one for each activation row."""
     sums, outputs = V.Stack(x.rows * TILE_ROWS, "float32"), _outputs(x)
+    kind, run = COLUMNS[x.isa.dot, x.rows > 1], 2 if x.rows == 1 else 1
     for first in range(0, TILE_ROWS, outputs):
-        columns = [COLUMNS[x.isa.dot](x, n) for n in range(first, first + outputs, 4)]
-        walk(x.fmt, x.K, [tile], partial(_add_group, x, columns))
+        columns = [kind(x, n) for n in range(first, first + outputs, 4)]
+        walk(x.fmt, x.K, [tile], partial(_add_groups, x, columns), run)
         for column in columns:
             column.store(sums)
     return [sums.vector(row * TILE_ROWS) for row in range(x.rows)]
@@ -54,27 +55,28 @@ def _outputs(x: Operands) -> int:
     return 4 if 0 < x.fmt.group_size <= _SHORT else 8
 
 
-def _add_group(x: Operands, columns: list[Column], groups: list[Group]) -> None:
-    (group,) = groups
+def _add_groups(x: Operands, columns: list[Column], groups: list[Group]) -> None:
+    """Add groups to the columns' float sums, in order; their integer sums are computed side by side."""
     for column in columns:
-        column.begin(group)
-    vectors, step = x.fmt.vectors(group.length), _UNROLLED[x.isa.dot]
+        column.begin(groups)
+    vectors, step = x.fmt.vectors(groups[0].length), _UNROLLED[x.isa.dot]
     looped = vectors // step if vectors > step else 0
     if looped:
         with V.loop(0, looped) as i:
-            _add_vectors(x, group, columns, V.let(i * V.i32(step)), step)
+            _add_vectors(x, groups, columns, V.let(i * V.i32(step)), step)
     if rest := vectors - looped * step:
-        _add_vectors(x, group, columns, V.i32(looped * step), rest)
+        _add_vectors(x, groups, columns, V.i32(looped * step), rest)
     for column in columns:
-        column.end(group)
+        column.end(groups)
 
 
-def _add_vectors(x: Operands, group: Group, columns: list[Column], first: V.Expr, count: int) -> None:
-    """Add `count` weight vectors, `first` on, to the integer sums."""
-    activations = Activations(x, group, first, count)
-    base = V.let(group.vectors + V.i64(first) * V.i64(VECTOR_BYTES))
+def _add_vectors(x: Operands, groups: list[Group], columns: list[Column], first: V.Expr, count: int) -> None:
+    """Add `count` weight vectors of each group, `first` on, to the integer sums."""
+    activations = [Activations(x, group, first, count) for group in groups]
+    bases = [V.let(group.vectors + V.i64(first) * V.i64(VECTOR_BYTES)) for group in groups]
     for v in range(0, count, x.isa.panel_quads if x.rows > 1 else 1):
-        for column in columns:
-            column.add(base + V.i64(v * VECTOR_BYTES), activations, v)
+        for g, base in enumerate(bases):
+            for column in columns:
+                column.add(g, base + V.i64(v * VECTOR_BYTES), activations[g], v)
     for column in columns:
         column.fold()

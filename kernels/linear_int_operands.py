@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeq.kernels import dot
 from edgeq.kernels import vector as V
 from edgeq.kernels.linear_groups import Group
 from edgeq.quant.format import WeightFormat
@@ -32,13 +31,8 @@ class Operands:
     @property
     def step(self) -> int:
         """Weight vectors whose codes are in registers at a time."""
-        wide = 4 if self.isa.dot == "vnni512" or (self.by_lane and self.rows == 1) else 1
+        wide = 4 if self.isa.dot == "vnni512" else 1
         return wide * (2 if self.fmt.bits == 8 else 1)
-
-    @property
-    def by_lane(self) -> bool:
-        """Whether the dot product takes its quad from a lane of a vector: then quads are loaded 4 at a time."""
-        return self.isa.dot in ("sdot", "smmla")
 
     def prefetch(self, at: V.Expr) -> None:
         """Ask for the weights `ahead` bytes after byte `at` where that pays."""
@@ -52,4 +46,4 @@ class Operands:
     @property
     def quads_at_once(self) -> int:
         """Quads given to one `dot.accumulate`: AVX2 adds several up in 16 bits."""
-        return dot.quads_at_once(self.isa)
+        return 8 if self.isa.dot == "avx2" else 1

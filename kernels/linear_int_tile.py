@@ -31,7 +31,7 @@ from edgeq.kernels.linear_int_operands import Operands
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
-MAX_UNROLLED_DOTS = {"vnni512": 128}  # of one group, 32 elsewhere; beyond, a loop over its vectors
+MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
 PAIR_GROUP_BITS = 256  # a group of 64 4-bit weights
 SMALL_SUM = 256  # int8 codes of a group whose sum fits in 16 bits: 256 * 127 < 2**15
 CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdpbusd would wait for its own latency
@@ -45,7 +45,7 @@ def pairs(isa: Isa, fmt: WeightFormat) -> bool:
 
 def emit_tiles(x: Operands, tiles: list[V.Expr]) -> list[list[V.Expr]]:
     """float32x16 sums, [tile][activation row], of the tiles at byte offsets `tiles` (int64), computed side by side."""
-    if takes(x.isa, x.rows):
+    if takes(x.isa):
         return [emit_block(x, tile) for tile in tiles]
     sums = Looped(x) if x.isa.accumulators == 1 else Unrolled(x, len(tiles))
     walk(x.fmt, x.K, tiles, sums.add)
@@ -66,7 +66,7 @@ class Unrolled:
     def add(self, groups: list[Group]) -> None:
         """Add one group, of every tile, to every row's sum."""
         x, vectors = self.x, self.x.fmt.vectors(groups[0].length)
-        chains = CHAINS if x.rows == 1 and vectors > x.step and not x.by_lane else 1
+        chains = CHAINS if x.rows == 1 and vectors > x.step else 1
         integers = [[[self._start(g, row, c) for g in groups] for row in range(x.rows)] for c in range(chains)]
         self._steps(groups, integers, *divmod(vectors, x.step))
         for t, group in enumerate(groups):
@@ -85,7 +85,7 @@ class Unrolled:
         """All vectors of a group: unrolled when they are few, the steps taking turns on the chains."""
         x, chains = self.x, len(integers)
         dots = steps * x.step * x.rows * self.tiles * (8 // x.fmt.bits)
-        looped = steps // chains if dots > MAX_UNROLLED_DOTS.get(x.isa.dot, 32) and steps >= 2 * chains else 0
+        looped = steps // chains if dots > MAX_UNROLLED_DOTS[x.isa.dot] and steps >= 2 * chains else 0
         if looped:
             with V.loop(0, looped) as s:
                 for c in range(chains):
@@ -101,12 +101,11 @@ class Unrolled:
         codes = [_load(x, g, offset, count) for g in groups]
         quads = _quads(x, groups[0], count)
         first = V.let(x.quad(groups[0]) + step * V.i32(x.step * x.rows))
-        held = _Held(x, first, quads)
         # Quads outside, rows inside: as many independent accumulators as there are rows are in flight.
         for start in range(0, len(quads), x.quads_at_once):
             some = slice(start, start + x.quads_at_once)
             for row, accumulators in enumerate(integers):
-                values = [held(k, row) for k in quads[some]]
+                values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads[some]]
                 values = [V.let(v) for v in values] if self.tiles > 1 else values
                 for tile, acc in enumerate(accumulators):
                     dot.accumulate(x.isa, x.fmt.bits, acc, codes[tile][some], values)
@@ -147,11 +146,10 @@ class Looped:
 
 def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
-    offset = dot.offset(x.isa, x.fmt.bits)
     correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
-    if x.fmt.zero_point is not None:
-        return V.splat(0) if offset == x.fmt.zero_point else correction
-    zero = V.cast("int32", x.weights.vector(group.zero)) - V.splat(offset)
+    if x.fmt.symmetric:
+        return correction
+    zero = V.cast("int32", x.weights.vector(group.zero))
     if group.length <= SMALL_SUM:
         return dot.small_product(x.isa, zero, correction)
     return zero * correction
@@ -163,29 +161,8 @@ def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]
     for v in range(count):
         at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
         x.prefetch(at)
-        codes += dot.unpack(x.isa, x.fmt.bits, x.weights.view(at, "int32x16"))
+        codes += dot.unpack(x.fmt.bits, x.weights.view(at, "int32x16"))
     return codes
-
-
-class _Held:
-    """Quads of a step: read where they are used, or four at a time where a dot product takes one from a vector."""
-
-    def __init__(self, x: Operands, first: V.Expr, quads: list[int]):
-        self.x, self.first = x, first
-        whole = x.rows == 4 or (x.rows == 1 and len(quads) % 4 == 0)
-        self.vectors: dict[int, V.Expr] = {}
-        for at in sorted({self._place(k, 0) // 4 for k in quads}) if x.by_lane and whole else ():
-            self.vectors[at] = V.let(x.quads.vector(first + V.i32(4 * at), 4))
-
-    def __call__(self, k: int, row: int) -> V.Expr:
-        """Quad k of a row."""
-        place = self._place(k, row)
-        if self.vectors:
-            return V.part(self.vectors[place // 4], place % 4, 1)
-        return self.x.quads[self.first + V.i32(place)]
-
-    def _place(self, k: int, row: int) -> int:
-        return k * self.x.rows + row
 
 
 def _quads(x: Operands, group: Group, count: int) -> list[int]:
