@@ -5,7 +5,8 @@ python benchmarks/arm64_loops.py [--isa dotprod] [--only gemm] [--rows 64] [--si
 Nothing here is timed. Each kernel runs once on zeros under qemu-aarch64 with the counting plugin, which says which
 loop executed most, and how often everything ran; llvm-mca prices what ran. "port bound" is the loop's block reciprocal
 throughput: the least cycles that its port pressure and the dispatch width allow. "call" is the whole kernel; float32's
-and the binary GEMM have the same shape, rows x size x size. `--show` prints a kernel's loop.
+and the binary GEMM have the same shape, rows x size x size. `--show` prints a kernel's loop
+and what the whole call executes by mnemonic.
 Needs qemu-user and llvm-19 (Debian: apt install qemu-user llvm-19).
 """
 
@@ -28,6 +29,7 @@ from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.costs import Costs
 from edgeq.modelled.counter import INCLUDE, count
 from edgeq.modelled.counts import by_instruction
+from edgeq.modelled.mix import mnemonics
 from edgeq.quant.format import WeightFormat
 from edgeq.targets import arm64
 from edgeq.targets.isa import Isa
@@ -138,7 +140,9 @@ def measure(found: Sequence[Case], isa: Isa) -> tuple[list[Row], dict[str, str]]
             costs = Costs(done.program, [symbol], counts, CPUS)
             rows += _rows(case, isa, symbol, costs, counts)
             hot = costs.hot_loop(symbol)
-            loops[f"{case.name} {isa.name}"] = "\n".join(i.assembly("top") for i in hot[0].body) if hot else ""
+            mix = ", ".join(f"{n:,} {name}" for name, n in mnemonics(done.program, symbol, counts).items())
+            body = "\n".join(i.assembly("top") for i in hot[0].body) if hot else ""
+            loops[f"{case.name} {isa.name}"] = f"{body}\n\nexecuted: {mix}"
         return rows, loops
 
 

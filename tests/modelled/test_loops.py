@@ -11,6 +11,7 @@ from edgeq.modelled.counter import count
 from edgeq.modelled.counts import by_instruction
 from edgeq.modelled.disassembly import parse
 from edgeq.modelled.loops import hot_loop, innermost_loops, is_vector, stretches
+from edgeq.modelled.mix import mnemonics
 
 TEXT = """
 p:	file format elf64-littleaarch64
@@ -83,6 +84,14 @@ def test_the_hot_loop_is_the_one_that_executed_most(assemble: Callable[..., Path
     hot = hot_loop(program, "f", by_instruction(found.intervals[0].blocks, found.program))
     assert ([i.mnemonic for i in hot.body], hot.times) == (["sub", "cbnz"], 900)
     assert len(hot_loop(program, "f").body) == 4  # without counts: the one with vector instructions
+
+
+@pytest.mark.usefixtures("emulator", "llvm")
+def test_executed_instructions_by_mnemonic(assemble: Callable[..., Path]) -> None:
+    found = count(assemble(TWO_LOOPS, "-Wl,-e,f"), [], "cortex-a72")
+    executed = mnemonics(found.program, "f", by_instruction(found.intervals[0].blocks, found.program))
+    assert executed == {"sub": 905, "cbnz": 905, "add": 10, "mov": 4, "svc": 1}
+    assert list(executed)[-1] == "svc"
 
 
 @pytest.mark.usefixtures("llvm")
