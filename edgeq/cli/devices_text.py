@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def text(facts: DeviceFacts) -> str:
     """Several lines; what is not known is left out."""
     lines = {
+        "product": facts.product,
         "processor": facts.cpu or "unknown",
         "cores": _cores(facts),
         "features": " ".join(facts.features),

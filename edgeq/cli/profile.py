@@ -27,6 +27,7 @@ EXAMPLES = (
     "edgeq profile build/smollm2-arm64 --device qemu --calibrated phone.json",
 )
 BRIEF_S, FULL_S = 2.0, 15.0
+BRIEF_COOL_S, FULL_COOL_S = 15.0, 120.0
 
 
 @click.command("profile", cls=Command, examples=EXAMPLES, short_help="Time an artifact, and each op of it.")
@@ -39,9 +40,7 @@ BRIEF_S, FULL_S = 2.0, 15.0
 @click.option("--variant", help="Instruction-set variant to force; default: the best this CPU runs.")
 @click.option("--device", default="local", show_default=True, help="Where: see `edgeq devices --help`.")
 @click.option("--device-dir", help="Folder of edgeq's on the device; default: ~/.cache/edgeq/device there.")
-@click.option(
-    "--bandwidth", type=click.FloatRange(1e6), help="Bytes/s that modelled times assume  [default: 15e9]."
-)
+@click.option("--bandwidth", type=click.FloatRange(1e6), help="Bytes/s that modelled times assume  [default: 15e9].")
 @click.option(
     "--calibrated",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,8 +71,9 @@ def command(
     """
     from edgeq.measure.profile import Settings
 
-    budget = BRIEF_S if brief else FULL_S
-    settings = Settings(None if prefill is None else _lengths(prefill), decode, budget, repeats, threads, variant)
+    budget, cool = (BRIEF_S, BRIEF_COOL_S) if brief else (FULL_S, FULL_COOL_S)
+    lengths = None if prefill is None else _lengths(prefill)
+    settings = Settings(lengths, decode, budget, repeats, threads, variant, cool)
     with reporting() as progress:
         result = _profile(artifact, settings, Where(device, device_dir, bandwidth, calibrated), progress)
     if as_json:
@@ -114,9 +114,7 @@ def _profile(artifact: Path, settings: Settings, where: Where, progress: Report)
         if opened.emulated:
             return _modelled(artifact, settings, opened.name, where, progress)
         if assumed:
-            raise UsageError(
-                f"{opened.name} is measured: --bandwidth and --calibrated are for --device qemu"
-            )
+            raise UsageError(f"{opened.name} is measured: --bandwidth and --calibrated are for --device qemu")
         return profile_on(opened, artifact, settings, progress)
 
 

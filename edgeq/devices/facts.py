@@ -49,6 +49,7 @@ class DeviceFacts:
         bandwidth: measured reading, by number of threads. int8: measured peak of the best dot product.
         temperatures: degrees Celsius by thermal zone. frequencies: Hz now by core number.
         emulated: true when no real processor runs it: then nothing of it is a time.
+        product: what its maker calls it: `Pixel 8`, `Raspberry Pi 5 Model B`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class DeviceFacts:
     temperatures: dict[str, float] | None = None
     frequencies: dict[str, int] | None = None
     emulated: bool = False
+    product: str = ""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> DeviceFacts:

@@ -15,7 +15,7 @@ from edgeq.errors import OutputError, TargetError, UsageError
 from edgeq.measure.profile import Settings
 
 SCHEMA_VERSION = 1
-BRIEF_S = 2.0
+BRIEF_S, BRIEF_COOL_S = 2.0, 15.0
 Report = Callable[[str, int, int], None]
 
 
@@ -33,7 +33,7 @@ def measure_device(
         TargetError: the device is emulated, so nothing can be measured there; and as `profile_on`.
     """
     say = progress or (lambda stage, done, total: None)
-    settings = Settings(budget_s=BRIEF_S) if brief else Settings()
+    settings = Settings(budget_s=BRIEF_S, cool_s=BRIEF_COOL_S) if brief else Settings()
     with open_device(spec, folder) as device:
         if device.emulated:
             raise TargetError(

@@ -120,8 +120,7 @@ def _report(
     setting = Setting(
         printed["variant"], printed["threads"], printed["context"], facts.cpu, facts.cores, facts.memory_bytes, device
     )
-    extra = {"memory": printed["memory"], "temperature": printed.get("temperature")}
-    return {**report(path, manifest, setting, _measured(manifest, printed)), **extra}
+    return {**report(path, manifest, setting, _measured(manifest, printed)), "memory": printed["memory"]}
 
 
 def _measured(manifest: dict[str, Any], printed: dict[str, Any]) -> Measured:
@@ -134,6 +133,7 @@ def _measured(manifest: dict[str, Any], printed: dict[str, Any]) -> Measured:
         {entry["name"]: _operations(entry, printed["profiles"]) for entry in manifest["entries"]},
         {"process_peak_bytes": peak, "artifact_bytes": max(0, peak - memory["VmRSS_before_load"])},
         Bandwidth(**printed["bandwidth"]),
+        printed.get("temperature"),
     )
 
 

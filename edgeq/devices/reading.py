@@ -34,6 +34,7 @@ def read_facts(name: str, printed: dict[str, Any], rates: dict[str, Any] | None,
         temperatures=_temperatures(files),
         frequencies=_by_core(files, "cpufreq/scaling_cur_freq", 1000),
         emulated=emulated,
+        product=printed.get("product") or files.get("/proc/device-tree/model", "").strip("\0\n "),
     )
 
 

@@ -52,13 +52,23 @@ def _values(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
 
 
 def latency(
-    session: Session, name: str, budget_s: float, least: int, clock: Callable[[], float] = time.perf_counter
+    session: Session,
+    name: str,
+    budget_s: float,
+    least: int,
+    clock: Callable[[], float] = time.perf_counter,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Latency:
-    """Time runs on what the inputs hold: at least `least`, then at most 200, for `budget_s` seconds."""
+    """Time runs on what the inputs hold: at least `least`, then at most 200, for `budget_s` seconds.
+
+    `pause` is called before each; where it took time, one run more warms up and does not count.
+    """
     session.run(name, copy=False)  # warm up
     samples: list[float] = []
     start = clock()
     while len(samples) < least or (len(samples) < MOST and clock() - start < budget_s):
+        if pause():
+            session.run(name, copy=False)
         before = clock()
         session.run(name, copy=False)
         samples.append(clock() - before)

@@ -13,6 +13,7 @@ from edgeq.artifact.manifest import read
 from edgeq.errors import UsageError
 from edgeq.measure import memory
 from edgeq.measure.bandwidth import Bandwidth, read_bandwidth
+from edgeq.measure.heat import Cooling
 from edgeq.measure.latency import Latency, latency, write_inputs
 from edgeq.measure.machine import this_machine
 from edgeq.measure.operations import Operation, operations
@@ -36,7 +37,7 @@ class Settings:
         budget_s: seconds a measurement may repeat, beyond `repeats` runs, until it is stable.
         repeats: least number of runs of each measurement.
         threads: 0 is one for each usable core. variant: instruction-set variant to force.
-        cool_s: seconds that all waits for a hot device together may take; in this process nothing waits.
+        cool_s: seconds that all waits for a hot device to cool may take together.
     """
 
     prefill: tuple[int, ...] | None = None
@@ -59,14 +60,15 @@ def profile(path: str | Path, settings: Settings | None = None, progress: Report
     say = progress or (lambda stage, done, total: None)
     # Before the model is opened and after its memory was read: the buffer is no part of the model.
     ceiling = _bandwidth(settings.threads or this_machine().cores, None, say)
+    heat = Cooling(settings.cool_s)
     before, load_s, session = _open(path, settings)
     with session:
-        latencies = _latencies(session, settings, say)
-        speeds = _speeds(session, settings, say)
-        entries = _entries(session, manifest, settings, say)
+        latencies = _latencies(session, settings, heat, say)
+        speeds = _speeds(session, settings, heat, say)
+        entries = _entries(session, manifest, settings, heat, say)
         resident = _resident(before)
         ceiling = _bandwidth(session.info.threads, ceiling, say)
-        measured = Measured(load_s, speeds, latencies, entries, resident, ceiling)
+        measured = Measured(load_s, speeds, latencies, entries, resident, ceiling, heat.report())
         return report(path, manifest, _setting(session), measured)
 
 
@@ -110,7 +112,7 @@ def _bandwidth(threads: int, earlier: Bandwidth | None, say: Report) -> Bandwidt
     return max(now, earlier or now, key=lambda b: b.bytes_per_s)
 
 
-def _latencies(session: Session, settings: Settings, say: Report) -> dict[str, Latency]:
+def _latencies(session: Session, settings: Settings, heat: Cooling, say: Report) -> dict[str, Latency]:
     """Of every static entry; a decoder needs them to have run."""
     entries = [entry for entry in session.entries if entry.kind == "static"]
     for entry in entries:
@@ -118,11 +120,11 @@ def _latencies(session: Session, settings: Settings, say: Report) -> dict[str, L
     results = {}
     for i, entry in enumerate(entries):
         say("time static entries", i, len(entries))
-        results[entry.name] = latency(session, entry.name, settings.budget_s, settings.repeats)
+        results[entry.name] = latency(session, entry.name, settings.budget_s, settings.repeats, heat.clock, heat.wait)
     return results
 
 
-def _speeds(session: Session, settings: Settings, say: Report) -> dict[str, Spread]:
+def _speeds(session: Session, settings: Settings, heat: Cooling, say: Report) -> dict[str, Spread]:
     runs: dict[str, Callable[[], float]] = {}
     for n in sorted({*(settings.prefill or ())}, reverse=True):
         runs[f"prefill_{n}"] = partial(prefill_rate, session, n)
@@ -134,15 +136,19 @@ def _speeds(session: Session, settings: Settings, say: Report) -> dict[str, Spre
     for i, (name, run) in enumerate(runs.items()):
         say("time token entries", i, len(runs))
         run()  # warm up: pages of the weights, caches, clock
-        results[name] = repeat(run, settings.budget_s, settings.repeats)
+        results[name] = repeat(run, settings.budget_s, settings.repeats, heat.clock, heat.wait)
     return results
 
 
-def _entries(session: Session, manifest: dict[str, Any], settings: Settings, say: Report) -> dict[str, list[Operation]]:
+def _entries(
+    session: Session, manifest: dict[str, Any], settings: Settings, heat: Cooling, say: Report
+) -> dict[str, list[Operation]]:
     names = [entry.name for entry in session.entries]
     runs: dict[str, list[Profile]] = {name: [] for name in names}
     for i in range(settings.repeats):
         say("time each region", i, settings.repeats)
+        if heat.wait():
+            _walk_all(session, settings)
         session.profile_start()
         _walk_all(session, settings)
         for name in names:

@@ -41,6 +41,7 @@ class Measured:
     Attributes:
         load_s: seconds to open it. speeds: tokens a second by `prefill_N`, `decode_N`; seconds under FIRST.
         latencies: of static entries. entries: operations of every entry. resident: bytes. ceiling: read bandwidth.
+        temperature: as `Cooling.report`; None: unreadable.
     """
 
     load_s: float
@@ -49,6 +50,7 @@ class Measured:
     entries: dict[str, list[Operation]]
     resident: dict[str, int]
     ceiling: Bandwidth
+    temperature: dict[str, Any] | None
 
 
 def report(path: str | Path, manifest: dict[str, Any], setting: Setting, measured: Measured) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def report(path: str | Path, manifest: dict[str, Any], setting: Setting, measure
         "tokens_per_second": {name: asdict(rate) for name, rate in rates.items()},
         "latency": {name: _latency(name, found, measured) for name, found in measured.latencies.items()},
         "resident": measured.resident,
+        "temperature": measured.temperature,
         "bandwidth": asdict(measured.ceiling),
         **_decode(rates, measured),
         "entries": {

@@ -43,12 +43,21 @@ def deviation(samples: Sequence[float]) -> float:
 
 
 def repeat(
-    run: Callable[[], float], budget_s: float, least: int = LEAST, clock: Callable[[], float] = time.monotonic
+    run: Callable[[], float],
+    budget_s: float,
+    least: int = LEAST,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Spread:
-    """Call `run` at least `least` times, then until results are stable, MOST runs or `budget_s` seconds are used."""
+    """Call `run` at least `least` times, then until results are stable, MOST runs or `budget_s` seconds are used.
+
+    `pause` is called before each; where it took time, one run more warms up and does not count.
+    """
     samples: list[float] = []
     start = clock()
     while len(samples) < least or (len(samples) < MOST and clock() - start < budget_s):
+        if pause():
+            run()
         samples.append(run())
         if len(samples) >= least and summarize(samples).stable:
             break

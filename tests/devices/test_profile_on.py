@@ -45,7 +45,7 @@ def test_it_is_the_object_of_a_profile_in_this_process(measured, tiny_artifact):
     here = profile(tiny_artifact, QUICK)
     assert here["device"] == {"spec": "local", "how": "in this process"}
     assert measured["device"]["how"] == "its own program on the device" and measured["device"]["features"]
-    same = {key: shape(value) for key, value in measured.items() if key not in ("device", "memory", "temperature")}
+    same = {key: shape(value) for key, value in measured.items() if key not in ("device", "memory")}
     assert same == {key: shape(value) for key, value in here.items() if key != "device"}
     assert list(measured["tokens_per_second"]) == ["prefill_48", "prefill_16", "decode_8"]
     for name, ops in here["entries"].items():

@@ -47,7 +47,8 @@ def test_a_phone_of_three_kinds_of_cores():
 
 def test_midr_goes_before_cpuinfo():
     files = {f"{CPU}cpu0/regs/identification/midr_el1": "0x00000000414fd0b1\n", "/proc/cpuinfo": "processor\t: 0\n"}
-    assert read_facts("ssh://board", printed(files), None).clusters == (Cluster("Cortex-A76", 1, 0),)
+    facts = read_facts("ssh://board", printed({**files, "/proc/device-tree/model": "A Board 5\0"}), None)
+    assert facts.clusters == (Cluster("Cortex-A76", 1, 0),) and facts.product == "A Board 5"
 
 
 def test_a_part_without_a_name_keeps_its_number():

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@
 #define CPU "/sys/devices/system/cpu/cpu[0-9]*"
 
 static const char *const FILES[] = {
-  "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu/online",
+  "/proc/cpuinfo", "/proc/meminfo", "/proc/device-tree/model", "/sys/devices/system/cpu/online",
   CPU "/regs/identification/midr_el1", CPU "/cpufreq/cpuinfo_max_freq", CPU "/cpufreq/scaling_cur_freq",
   "/sys/devices/system/cpu/cpu0/cache/index*/level", "/sys/devices/system/cpu/cpu0/cache/index*/type",
   "/sys/devices/system/cpu/cpu0/cache/index*/size",
@@ -41,6 +42,17 @@ static void print_files(json *j, const char *pattern)
   globfree(&found);
 }
 
+/* What Android calls the device; nothing elsewhere. */
+static void print_product(json *j)
+{
+  char name[128] = "";
+  FILE *f = access("/system/bin/getprop", X_OK) ? NULL : popen("/system/bin/getprop ro.product.model", "r");
+  if (!f) return;
+  if (fgets(name, sizeof name, f)) name[strcspn(name, "\n")] = 0;
+  pclose(f);
+  json_text(j, "product", name);
+}
+
 void print_facts(json *j)
 {
   char features[1024], system[256];
@@ -52,6 +64,7 @@ void print_facts(json *j)
   json_text(j, "system", system);
   json_integer(j, "cores", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
   json_text(j, "features", features);
+  print_product(j);
   json_open(j, "files", '{');
   for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++) print_files(j, FILES[i]);
   json_close(j, '}');

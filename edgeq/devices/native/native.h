@@ -44,10 +44,13 @@ double hottest(void);
 typedef struct {
   double start, highest, end; /* degrees Celsius, NAN when nothing is readable */
   double waited_s, limit_s;   /* spent and allowed waiting, over all waits */
+  double looked_s;            /* when it was last looked at: sensors are slow to read */
 } cooling;
 
 void cooling_start(cooling *c, double limit_s);
-void cool_down(cooling *c); /* waits until it is as cool as at the start, within what is left of the limit */
+
+/* Waits until it is as cool as at the start, within what is left of the limit; 1 when it waited. */
+int cool_down(cooling *c);
 void print_cooling(json *j, cooling *c);
 
 /* ---- read_rate.c ---- */

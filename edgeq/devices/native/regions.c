@@ -44,7 +44,7 @@ void print_regions(run *r)
 {
   json_open(&r->j, "profiles", '[');
   for (int i = 0; i < r->set->repeats; i++) {
-    cool_down(&r->heat);
+    if (cool_down(&r->heat)) walk_all(r);
     check(r, edgeq_profile(r->ctx, 1));
     walk_all(r);
     check(r, edgeq_profile(r->ctx, 0));

@@ -9,7 +9,7 @@ void repeat(run *r, const char *name, measurement once, int32_t argument, int mo
   double began = now_s(), cooled = r->heat.waited_s;
   while (n < r->set->repeats || (n < most && now_s() - began - (r->heat.waited_s - cooled) < r->set->budget_s)) {
     if (n == MOST_SAMPLES) break;
-    cool_down(&r->heat);
+    if (cool_down(&r->heat)) once(r, argument); /* awake again: clocks have fallen meanwhile */
     samples[n++] = once(r, argument);
     if (until_stable && n >= r->set->repeats && is_stable(samples, n)) break;
   }

@@ -11,7 +11,7 @@
 #define ZONES "/sys/class/thermal/thermal_zone*"
 #endif
 #define NEAR 1.0 /* degrees above the start that count as cool */
-#define LOOK_EVERY_US 500000
+#define LOOK_EVERY_S 0.5
 
 static int is_processor(const char *zone)
 {
@@ -50,24 +50,29 @@ void cooling_start(cooling *c, double limit_s)
   *c = (cooling){.start = t, .highest = t, .end = t, .limit_s = limit_s};
 }
 
-void cool_down(cooling *c)
+static int is_hot(cooling *c)
 {
-  if (isnan(c->start)) return;
+  c->looked_s = now_s();
+  c->end = hottest();
+  c->highest = fmax(c->highest, c->end);
+  return c->end > c->start + NEAR;
+}
+
+int cool_down(cooling *c)
+{
   double began = now_s(), waited = c->waited_s;
-  for (;;) {
-    c->end = hottest();
-    c->highest = fmax(c->highest, c->end);
+  if (isnan(c->start) || began - c->looked_s < LOOK_EVERY_S) return 0;
+  while (is_hot(c) && c->waited_s < c->limit_s) {
+    usleep((useconds_t)(1e6 * LOOK_EVERY_S));
     c->waited_s = waited + now_s() - began;
-    if (!(c->end > c->start + NEAR) || c->waited_s >= c->limit_s) return;
-    usleep(LOOK_EVERY_US);
   }
+  return c->waited_s > waited;
 }
 
 void print_cooling(json *j, cooling *c)
 {
   if (isnan(c->start)) return;
-  c->end = hottest();
-  c->highest = fmax(c->highest, c->end);
+  is_hot(c);
   json_open(j, "temperature", '{');
   json_number(j, "start_celsius", c->start);
   json_number(j, "highest_celsius", c->highest);
