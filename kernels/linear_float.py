@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.kernels import linear_float_arm
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
@@ -18,8 +19,13 @@ from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
 _POINTERS = {"w": "uint8", "bias": "float32", "x": "float32", "r": "float32", "o": "float32"}
-_ROWS = {"vnni512": 4, "avx2": 2}  # of a block (elsewhere 1): each row has four accumulators of 16 lanes
+_ROWS = {"vnni512": 4, "avx2": 2, "generic": 1}  # of a block: each row has four accumulators of 16 lanes
 _FLOAT_ROWS = 8  # with float weights: one accumulator a row, of two tiles where there are registers for both
+
+
+def _coded_rows(isa: Isa) -> int:
+    """Rows of a block with quantized weights."""
+    return linear_float_arm.ROWS if isa.by_lane else _ROWS[isa.dot]
 
 
 @factory
@@ -48,7 +54,7 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
-        rows = min(_FLOAT_ROWS, isa.accumulators) if fmt.is_float else _ROWS.get(isa.dot, 1)
+        rows = min(_FLOAT_ROWS, isa.accumulators) if fmt.is_float else _coded_rows(isa)
         paired = fmt.is_float and isa.accumulators >= 2 * _FLOAT_ROWS
         step = 2 if paired and linear.end.tiles == 1 else 1
 

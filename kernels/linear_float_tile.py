@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeq.kernels import linear_float_arm
 from edgeq.kernels import vector as V
 from edgeq.kernels.linear_groups import Group, walk
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
@@ -45,6 +46,10 @@ class Operands:
         """x[row, k] in every lane."""
         return V.splat(self.x[self.first + V.i32(row * self.K) + k])
 
+    def quad(self, row: int, k: V.Expr) -> V.Expr:
+        """float32x4: x[row, k .. k + 3]."""
+        return self.x.vector(self.first + V.i32(row * self.K) + k, 4)
+
     def prefetch(self, at: V.Expr) -> None:
         """Ask for the weights `ahead` bytes after byte `at` where that pays."""
         if self.ahead and self.isa.prefetch:
@@ -55,6 +60,8 @@ def emit_tile(x: Operands, tile: V.Expr) -> list[V.Expr]:
     """float32x16 sums of the tile at byte offset `tile` (int64), one an activation row."""
     if x.fmt.is_float:
         return _float_tile(x, tile)
+    if x.isa.by_lane:
+        return linear_float_arm.emit_tile(x, tile)
     totals = [V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)]
     walk(x.fmt, x.K, [tile], lambda groups: _add_group(x, groups[0], totals))
     return [t.v for t in totals]
