@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 
 import pytest
 import xxhash
 from sleeper import Sleeper, soon
 
-from edgeq.devices.programs import probe
+from edgeq.devices.programs import NATIVE, TRIPLES, probe
 from edgeq.errors import TargetError
+from edgeq.lower.toolchain import CFLAGS, cc
 
 HERE = os.uname().machine
 
@@ -74,6 +76,26 @@ def test_the_guard_ends_its_program(tmp_path, how):
         said = process.stderr.read()
     assert soon(lambda: not sleeper.alive())
     assert (b"edgeq-guard: link" in said) == (how == "end of stdin")
+
+
+def test_a_silent_host_is_a_cut_link(tmp_path):
+    """A cable was pulled: nobody closed anything, but nothing comes any more."""
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include "native.h"\nint main(int n, char **words) { return n > 1 ? guard(300, words + 1) : 2; }\n'
+    )
+    flags = [*CFLAGS, "-static", f"-I{NATIVE}", "-DSILENCE_S=3.0", str(main), str(NATIVE / "guard.c")]
+    cc(TRIPLES[HERE], [*flags, "-o", str(tmp_path / "guard")], "building a test")
+    sleeper = Sleeper(tmp_path)
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([tmp_path / "guard", sleeper.program], **pipes) as process:
+        for _ in range(8):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            time.sleep(0.5)
+        assert process.poll() is None, "it listened longer than it waits in silence"
+        assert b"edgeq-guard: link 137" in process.stderr.read()
+    assert not sleeper.alive()
 
 
 def test_a_machine_without_a_target_is_refused():

@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SILENCE_S /* a test is less patient */
 #define SILENCE_S 20.0
+#endif
 #define NOT_RUN 126
 
 static void on_child(int signal) { (void)signal; /* only to end ppoll */ }
