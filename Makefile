@@ -56,11 +56,11 @@ tools: ## Install the programs of other projects that tests run, where they are 
 	.ci/install-tool adb adb
 	-.ci/install-tool llvm-mca-19 llvm-19
 
-# Tests of one file stay together: they share what is compiled for them.
+# Each worker starts with a half in one piece and takes from the other's end: tests of a file share what is compiled for them.
 pytest: export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 pytest: export EDGEQ_REQUIRE_QEMU := 1
 pytest: setup tools ## The tests alone
-	$(BIN)/python -m pytest --dist loadfile -n $(PYTEST_WORKERS) -m "$(PYTEST_MARKS)" < /dev/null
+	$(BIN)/python -m pytest --dist worksteal -n $(PYTEST_WORKERS) -m "$(PYTEST_MARKS)" < /dev/null
 
 bench: setup ## edgeq beside llama.cpp, onnxruntime-genai and OpenVINO (see benchmarks/)
 	$(BIN)/python benchmarks/llm_cpu.py

@@ -18,6 +18,7 @@ from edgeq import compiler
 from edgeq.compiler import Options, compile_into
 from edgeq.lower.build import WEIGHTS, write_library
 from edgeq.lower.link import link_program
+from edgeq.runtime.facts import Entry
 from edgeq.runtime.loader import Session
 from edgeq.targets import find
 
@@ -40,19 +41,19 @@ class Feed:
 
 @dataclass(frozen=True)
 class Run:
-    """Inputs of a static entry, in its order; the result is all outputs."""
+    """Inputs of a static entry, those that another entry did not leave; the result is all outputs."""
 
-    entry: str
+    entry: Entry
     inputs: dict[str, np.ndarray]
 
     def line(self) -> str:
-        values = (repr(v) for array in self.inputs.values() for v in array.ravel().tolist())
-        return " ".join(("run", self.entry, *values))
+        names = [t.name for t in self.entry.inputs]
+        given = (f"{names.index(n)} {' '.join(map(repr, a.ravel().tolist()))}" for n, a in self.inputs.items())
+        return " ".join(("run", self.entry.name, str(len(self.inputs)), *given))
 
     def here(self, session: Session) -> bytes:
-        entry = next(e for e in session.entries if e.name == self.entry)
-        assert list(self.inputs) == [t.name for t in entry.inputs]
-        return b"".join(array.tobytes() for array in session.run(self.entry, **self.inputs).values())
+        outputs = session.run(self.entry.name, **self.inputs)
+        return b"".join(outputs[t.name].tobytes() for t in self.entry.outputs)
 
 
 Work = Sequence[Feed | Run]

@@ -1,6 +1,6 @@
 /* Drives an artifact for the tests: `drive WEIGHTS VARIANT THREADS`, variant "-" for the CPU's own choice. Lines on stdin:
- *   feed N id...            tokens; their logits come out
- *   run ENTRY value...      every input's values in order; every output's values come out
+ *   feed N id...                  tokens; their logits come out
+ *   run ENTRY N (I value...)...   N inputs, each its number and values; the values of every output come out
  * Values come out as they are in memory, 4 bytes each; the variant and failures go to stderr; exits with the status. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,13 +50,27 @@ static int move(const edgeq_tensor *t, edgeq_side side)
   return EDGEQ_OK;
 }
 
-static int move_all(edgeq_context *ctx, int32_t entry, edgeq_side side, int32_t count)
+static int read_inputs(edgeq_context *ctx, int32_t entry)
 {
-  int status = EDGEQ_OK;
-  for (int32_t i = 0; i < count && !status; i++) {
+  int given, index, status = EDGEQ_OK;
+  if (scanf("%d", &given) != 1) return EDGEQ_USAGE;
+  for (int i = 0; i < given && !status; i++) {
     edgeq_tensor t;
-    status = edgeq_tensor_info(ctx, entry, side, i, &t);
-    if (!status) status = move(&t, side);
+    if (scanf("%d", &index) != 1) return EDGEQ_USAGE;
+    status = edgeq_tensor_info(ctx, entry, EDGEQ_INPUT, index, &t);
+    if (!status) status = move(&t, EDGEQ_INPUT);
+  }
+  return status;
+}
+
+static int write_outputs(edgeq_context *ctx, int32_t entry)
+{
+  edgeq_entry_facts facts;
+  int status = edgeq_entry_info(ctx, entry, &facts);
+  for (int32_t i = 0; !status && i < facts.outputs; i++) {
+    edgeq_tensor t;
+    status = edgeq_tensor_info(ctx, entry, EDGEQ_OUTPUT, i, &t);
+    if (!status) move(&t, EDGEQ_OUTPUT);
   }
   return status;
 }
@@ -65,13 +79,11 @@ static int run(edgeq_context *ctx)
 {
   char name[64];
   int32_t entry;
-  edgeq_entry_facts facts;
   if (scanf("%63s", name) != 1) return EDGEQ_USAGE;
   int status = edgeq_find_entry(ctx, name, &entry);
-  if (!status) status = edgeq_entry_info(ctx, entry, &facts);
-  if (!status) status = move_all(ctx, entry, EDGEQ_INPUT, facts.inputs);
+  if (!status) status = read_inputs(ctx, entry);
   if (!status) status = edgeq_run(ctx, entry);
-  return status ? status : move_all(ctx, entry, EDGEQ_OUTPUT, facts.outputs);
+  return status ? status : write_outputs(ctx, entry);
 }
 
 int main(int argc, char **argv)
