@@ -3,10 +3,10 @@
 python benchmarks/arm64_loops.py [--isa dotprod] [--only gemm] [--rows 64] [--size 1024] [--json] [--show NAME]
 
 Nothing here is timed. Each kernel runs once on zeros under qemu-aarch64 with the counting plugin, which says which
-loop executed most, and how often everything ran; llvm-mca prices what ran. "port bound" is the loop's block reciprocal
-throughput: the least cycles that its port pressure and the dispatch width allow. "call" is the whole kernel; float32's
-and the binary GEMM have the same shape, rows x size x size. `--show` prints a kernel's loop
-and what the whole call executes by mnemonic.
+loop executed most, and how often everything ran; llvm-mca prices what ran. "port bound" is the least cycles that the
+loop's port pressure and the dispatch width allow: the block reciprocal throughput, or what the busiest kind of ports
+needs. "call" is the whole kernel; float32's and the binary GEMM have the same shape, rows x size x size. `--show` prints
+a kernel's loop and what the whole call executes by mnemonic.
 Needs qemu-user and llvm-19 (Debian: apt install qemu-user llvm-19).
 """
 
@@ -155,7 +155,7 @@ def _rows(case: Case, isa: Isa, symbol: str, costs: Costs, counts: Any) -> Itera
     for cpu, cycles in by_cpu.items():
         whole = costs.cycles(symbol, counts, cpu) or 0.0
         yield Row(
-            case.name, isa.name, cpu, len(loop.body), cycles.total, cycles.rthroughput, cycles.ipc,
+            case.name, isa.name, cpu, len(loop.body), cycles.total, cycles.port_bound, cycles.ipc,
             loop.instructions / executed, executed, whole, case.ops / whole,
         )  # fmt: skip
 

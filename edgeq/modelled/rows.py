@@ -110,7 +110,7 @@ class Accounting:
             return None
         loop, cycles = found
         figures = {
-            cpu: {"cycles": c.total, "port_bound": c.rthroughput, "instructions_per_cycle": c.ipc}
+            cpu: {"cycles": c.total, "port_bound": c.port_bound, "instructions_per_cycle": c.ipc}
             for cpu, c in cycles.items()
         }
         return {"instructions": len(loop.body), "address": loop.body[0].address, "cycles": figures}

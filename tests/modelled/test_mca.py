@@ -7,7 +7,7 @@ import pytest
 from edgeq.errors import ToolchainError, UnsupportedError
 from edgeq.modelled.disassembly import Instruction
 from edgeq.modelled.loops import Stretch
-from edgeq.modelled.mca import Cycles, mca, mca_all, parse
+from edgeq.modelled.mca import Cycles, Simulated, mca, mca_all, parse
 
 
 def stretch(*lines: str) -> Stretch:
@@ -16,9 +16,18 @@ def stretch(*lines: str) -> Stretch:
 
 
 def test_the_summary_is_read() -> None:
-    summary = {"BlockRThroughput": 2.5, "TotalCycles": 303}
-    output = json.dumps({"CodeRegions": [{"Name": "3", "SummaryView": summary}]})
-    assert parse(output) == {3: summary}
+    # Three instructions for either vector port and two for one of them: five over two, though apart they need two.
+    use = [{"InstructionIndex": 5, "ResourceIndex": i, "ResourceUsage": n} for i, n in ((0, 9.0), (1, 2.0), (2, 3.0))]
+    region = {
+        "Name": "3",
+        "Instructions": ["add"] * 5,
+        "SummaryView": {"BlockRThroughput": 2.0, "TotalCycles": 303},
+        "ResourcePressureView": {"ResourcePressureInfo": [{**use[0], "InstructionIndex": 0}, *use]},
+    }
+    names = ["N1UnitS", "N1UnitV0", "N1UnitV1"]
+    output = json.dumps({"CodeRegions": [region], "TargetInfo": {"Resources": names}})
+    assert parse(output) == {3: Simulated(cycles=303, rthroughput=2.0, pressure=2.5)}
+    assert Cycles(3.0, 2.0, 5, 2.5).port_bound == 2.5
     with pytest.raises(ToolchainError, match="something else"):
         parse("oops")
 
@@ -41,6 +50,15 @@ def test_the_port_bound_is_below_the_cycles_of_a_chain() -> None:
     slow, fast = mca_all([stretch(*chain), stretch(*apart)], "neoverse-n1")
     assert slow.rthroughput == fast.rthroughput == pytest.approx(4)  # two pipes
     assert slow.total > fast.total >= fast.rthroughput
+
+
+@pytest.mark.usefixtures("llvm")
+def test_work_for_one_port_and_for_any_of_a_kind_is_added_up() -> None:
+    shifts = [f"ushr v{i}.16b, v30.16b, #4" for i in range(8)]  # one port of Neoverse N1
+    ands = [f"and v{i}.16b, v30.16b, v31.16b" for i in range(8, 16)]  # either
+    found = mca(stretch(*shifts, *ands), "neoverse-n1")
+    assert found.port_bound == pytest.approx(8, abs=0.2)
+    assert found.total == pytest.approx(found.port_bound, rel=0.1)
 
 
 @pytest.mark.usefixtures("llvm")
