@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,42 +61,61 @@ class Program:
 
 
 @pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where models are built: one folder of all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "photo-programs"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """photo.jpg (lying on its side), photo.png, and the models."""
-    made = tmp_path_factory.mktemp("programs")
+    """photo.jpg (lying on its side), photo.png, broken.jpg."""
+    made = tmp_path_factory.mktemp("photos")
     (made / "photo.jpg").write_bytes(saved(Image.fromarray(smooth(61, 90)), "JPEG", exif=turned(6)))
     (made / "photo.png").write_bytes(saved(Image.fromarray(smooth(33, 50, 4)), "PNG"))
     (made / "broken.jpg").write_bytes((made / "photo.jpg").read_bytes()[:-200])
     return made
 
 
-def built(name: str, folder: Path, shapes: Shapes | None = None, steps: dict[str, Any] | None = None) -> Program:
-    model, artifact = folder / f"{name}-model", folder / f"{name}-artifact"
+def built(name: str, models: Path, shapes: Shapes | None = None, steps: dict[str, Any] | None = None) -> Program:
+    """The program of a model of the zoo; the worker that comes first builds it, the others wait for it."""
+    found = Program(models / f"{name}-artifact", models / name)
+    with (models / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not found.path.exists():
+            build(name, found, shapes or Shapes(), steps)
+    return found
+
+
+def build(name: str, program: Program, shapes: Shapes, steps: dict[str, Any] | None) -> None:
+    model = program.path.with_name(f"{name}-model")
     static_zoo.save(name, model)
     if steps:
         (model / "preprocessor_config.json").write_text(json.dumps(steps))
-    zoo_compiled.compile_folder(model, artifact, "w8a8", shapes or Shapes())
-    return Program(artifact, package(artifact, folder / name).path)
+    zoo_compiled.compile_folder(model, program.artifact, "w8a8", shapes)
+    package(program.artifact, program.path)
 
 
 @pytest.fixture(scope="module")
-def segmenter(folder: Path) -> Program:
-    return built("sam", folder, Shapes(points=3), SAM)
+def segmenter(models: Path) -> Program:
+    return built("sam", models, Shapes(points=3), SAM)
 
 
 @pytest.fixture(scope="module")
-def classifier(folder: Path) -> Program:
-    return built("vit_classes", folder, Shapes((1, 2)))
+def classifier(models: Path) -> Program:
+    return built("vit_classes", models, Shapes((1, 2)))
 
 
 @pytest.fixture(scope="module")
-def detector(folder: Path) -> Program:
-    return built("detr", folder)
+def detector(models: Path) -> Program:
+    return built("detr", models)
 
 
 @pytest.fixture(scope="module")
-def embedder(folder: Path) -> Program:
-    return built("vit", folder)
+def embedder(models: Path) -> Program:
+    return built("vit", models)
 
 
 def test_masks(segmenter, folder, tmp_path):
@@ -180,12 +201,13 @@ def test_vectors(embedder, folder):
     assert np.allclose(found, embedder.tasks.embed(photos), rtol=1e-5, atol=1e-6)
 
 
-def test_vectors_of_an_arm_are_the_same_bits(embedder, folder):
+def test_vectors_of_an_arm_are_the_same_bits(embedder, folder, tmp_path):
     """Decoding, resizing and preparing too: no fused multiply-add changes a value there."""
-    artifact, target = folder / "vit-arm64", find("arm64")
+    artifact, target = tmp_path / "vit-arm64", find("arm64")
     artifact.mkdir()
     neon = dataclasses.replace(target, isas=(next(isa for isa in target.isas if isa.name == "neon"),))
-    compile_into(artifact, Options(str(folder / "vit-model"), neon, Bits.parse("w8a8"), 32, 16), lambda *_: None)
-    arm = Program(artifact, package(artifact, folder / "vit-arm").path, tuple(qemu("cortex-a72")))
+    options = Options(str(embedder.path.with_name("vit-model")), neon, Bits.parse("w8a8"), 32, 16)
+    compile_into(artifact, options, lambda *_: None)
+    arm = Program(artifact, package(artifact, tmp_path / "vit-arm").path, tuple(qemu("cortex-a72")))
     photos = [folder / "photo.jpg", folder / "photo.png"]
     assert arm.answer(*photos, "--json") == embedder.answer(*photos, "--json")
