@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from image_library import Refused, prepare, resized
 from photos import smooth
@@ -48,6 +49,12 @@ def steps(draw: st.DrawFn, channels: int) -> Steps:
     )
 
 
+def same_passes(given: tuple[int, int], found: tuple[int, int]) -> bool:
+    """Whether this Pillow resizes along x and y in the order of Pillow 13 (which wants Python 3.11)."""
+    rows, columns = given[0] - found[0], given[1] - found[1]
+    return int(PIL.__version__.split(".")[0]) >= 13 or not rows > max(0, 2 * columns)
+
+
 @given(st.data(), st.sampled_from([1, 3]), EDGES, EDGES, st.integers(0, 9))
 @settings(max_examples=250, deadline=None)
 def test_values_are_those_of_edgeq_tasks(data, channels, height, width, lanes):
@@ -56,6 +63,7 @@ def test_values_are_those_of_edgeq_tasks(data, channels, height, width, lanes):
     if lanes % 2:
         spec = Steps(**{**spec.__dict__, "pad": (shape[0] + lanes, shape[1] + 3)})
     want = tasks.prepare(photo if channels == 3 else photo[..., 0], spec, channels)
+    assume(same_passes(want.original, want.resized))
     size = want.pixels.shape[1:]
     found, sizes = prepare(photo, spec, size, size[1] + lanes)
     assert np.array_equal(found[:, :, : size[1]], want.pixels)
