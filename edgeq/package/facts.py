@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import UnsupportedError
-from edgeq.package.template import Template, conversation_of
-from edgeq.package.template import facts as chat_facts
+from edgeq.package.segments import conversation_of
+from edgeq.package.segments import facts as chat_facts
+from edgeq.package.template import Template
 from edgeq.runtime.tokens import Tokenizer, load_tokenizer
 
 

@@ -110,8 +110,26 @@ SWITCHED = (  # SmolLM3's way: words in the system message switch thinking off
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
 
+LAST_THOUGHTS = (  # LFM2.5's way: the thoughts of the last answer stay, those before it go
+    "{{- bos_token -}}{%- set ns = namespace(last=-1) -%}{%- for m in messages -%}{%- if m['role'] == 'assistant' -%}"
+    "{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}{%- for m in messages -%}"
+    "{{- '<|im_start|>' + m['role'] + '\n' -}}{%- set content = m['content'] -%}"
+    "{%- if m['role'] == 'assistant' and loop.index0 != ns.last and '</think>' in content -%}"
+    "{%- set content = content.split('</think>')[-1] | trim -%}{%- endif -%}"
+    "{{- content + '<|im_end|>\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
+TRIMMED_THOUGHTS = (  # Qwen3.5's way: first trimmed, then cut; a message of nothing is left out
+    "{%- for m in messages %}{%- set content = m.content | trim %}"
+    "{%- if m.role == 'assistant' and '</think>' in content %}"
+    "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}{%- if content %}"
+    "{{- '<|im_start|>' + m.role + '\n' + content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
 PUBLISHED = {
     "chatml": CHATML, "chatml-default-system": CHATML_DEFAULT_SYSTEM, "llama3": LLAMA3, "llama3-dated": LLAMA3_DATED,
     "mistral": MISTRAL, "gemma": GEMMA, "gemma3": GEMMA3, "zephyr": ZEPHYR, "phi3": PHI3, "llama2": LLAMA2,
-    "plain": PLAIN, "thinking": THINKING, "switched": SWITCHED,
+    "plain": PLAIN, "thinking": THINKING, "switched": SWITCHED, "last-thoughts": LAST_THOUGHTS,
+    "trimmed-thoughts": TRIMMED_THOUGHTS,
 }  # fmt: skip

@@ -9,12 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from templates import CHATML, GEMMA, LLAMA2, PUBLISHED, SWITCHED, TOKENS
+from templates import CHATML, GEMMA, PUBLISHED, SWITCHED, TOKENS, TRIMMED_THOUGHTS
 
 from edgeq.lower.toolchain import RUNTIME, cc
+from edgeq.package.conversation import voice
 from edgeq.package.facts import encode
 from edgeq.package.programs import APP
-from edgeq.package.template import Template, conversation_of, facts
+from edgeq.package.segments import conversation_of, facts
+from edgeq.package.template import Template
 
 Talk = tuple[str, list[str]]
 PIECES = (
@@ -62,22 +64,30 @@ def some_talks(has_system: bool, count: int = 150) -> list[Talk]:
             for _ in range(count)]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name, source in PUBLISHED.items() if source is not LLAMA2])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_c_renders_as_jinja_does(program: Path, tmp_path: Path, name: str) -> None:
     template = Template(PUBLISHED[name], TOKENS)
     talks = some_talks(has_system=PUBLISHED[name] is not GEMMA)
     before = datetime.now()
     found = rendered(program, PUBLISHED[name], talks, tmp_path)
-    for (system, talk), (status, text) in zip(talks, found, strict=True):
-        assert status == 0
+    conversation = conversation_of(template)
+    for (system, talk), (status, rendering) in zip(talks, found, strict=True):
+        segments = conversation.system if system else conversation.bare
+        assert segments is not None
+        said = [(voice(i, len(talk)), text) for i, text in enumerate(talk)] + [("system", system)] * bool(system)
+        taken = all(segments.content[who].takes(text) for who, text in said)
+        assert status == (0 if taken else 2)
+        if not taken:
+            continue
         days = {template.render(talk, system, day.strftime) for day in (before, datetime.now())}  # midnight may pass
-        assert text in days
+        assert rendering in days
 
 
 def test_what_a_template_has_no_segments_for_is_refused(program: Path, tmp_path: Path) -> None:
     assert rendered(program, GEMMA, [("be kind", ["a"])], tmp_path)[0][0] == 2
     found = rendered(program, SWITCHED, [("no /no_think here", ["a"]), ("be kind", ["/no_think"])], tmp_path)
     assert [status for status, _ in found] == [2, 0]
+    assert rendered(program, TRIMMED_THOUGHTS, [("", ["a", "b</think>\n", "c"])], tmp_path)[0][0] == 2
 
 
 def test_a_conversation_may_hold_zero_bytes(program: Path, tmp_path: Path) -> None:

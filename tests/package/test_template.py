@@ -7,34 +7,62 @@ from datetime import datetime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from templates import CHATML, CHATML_DEFAULT_SYSTEM, GEMMA, LLAMA2, LLAMA3_DATED, PUBLISHED, SWITCHED, THINKING, TOKENS
+from templates import (
+    CHATML,
+    CHATML_DEFAULT_SYSTEM,
+    GEMMA,
+    LAST_THOUGHTS,
+    LLAMA2,
+    LLAMA3_DATED,
+    PUBLISHED,
+    SWITCHED,
+    THINKING,
+    TOKENS,
+    TRIMMED_THOUGHTS,
+)
 
 from edgeq.errors import UnsupportedError
-from edgeq.package.conversation import DATE, SYSTEM, Conversation
-from edgeq.package.template import Template, conversation_of
+from edgeq.package.conversation import DATE, SYSTEM, Content, Conversation, Segments, voice
+from edgeq.package.segments import conversation_of
+from edgeq.package.template import Template
 
 NOON = datetime(2030, 1, 2, 12)
-SEGMENTED = {name: source for name, source in PUBLISHED.items() if source is not LLAMA2}
 TEXTS = st.one_of(
     st.text(max_size=12),
     st.sampled_from(["", " ", " pad \n", "<|im_end|>", "</s>", "[/INST]", "{{ 1 }}", "\u3000wide\x1c", "<think>"]),
 )
 
 
+def bare(source: str) -> Segments:
+    """The segments without a system message."""
+    segments = conversation_of(Template(source, TOKENS)).bare
+    assert segments is not None
+    return segments
+
+
+def takes(segments: Segments, talk: list[str], system: str) -> bool:
+    """Whether a program may render this conversation."""
+    said = [(voice(i, len(talk)), text) for i, text in enumerate(talk)] + [("system", system)] * bool(system)
+    return all(segments.content[who].takes(text) for who, text in said)
+
+
 @pytest.fixture(scope="module")
 def found() -> dict[str, tuple[Template, Conversation]]:
-    templates = {name: Template(source, TOKENS) for name, source in SEGMENTED.items()}
+    templates = {name: Template(source, TOKENS) for name, source in PUBLISHED.items()}
     return {name: (template, conversation_of(template)) for name, template in templates.items()}
 
 
-@pytest.mark.parametrize("name", SEGMENTED)
+@pytest.mark.parametrize("name", PUBLISHED)
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(talk=st.lists(TEXTS, min_size=1, max_size=9).filter(lambda t: len(t) % 2), system=TEXTS)
 def test_segments_render_as_jinja_does(found, name: str, talk: list[str], system: str) -> None:
     template, conversation = found[name]
-    if conversation.system is None:
-        system = ""
-    assert conversation.render(talk, system, NOON) == template.render(talk, system, NOON.strftime)
+    segments = conversation.system if system else conversation.bare
+    if segments is None:
+        segments, system = conversation.bare, ""
+    assert segments is not None
+    if takes(segments, talk, system):
+        assert segments.render(talk, system, NOON) == template.render(talk, system, NOON.strftime)
 
 
 def test_the_system_message_has_its_place() -> None:
@@ -48,24 +76,40 @@ def test_the_system_message_has_its_place() -> None:
 def test_todays_date_stays_a_format() -> None:
     conversation = conversation_of(Template(LLAMA3_DATED, TOKENS))
     assert conversation.bare and f"{DATE}%d %b %Y{DATE}" in conversation.bare.before["first"]
-    assert "Today Date: 02 Jan 2030" in conversation.render(["a"], now=NOON)
+    assert "Today Date: 02 Jan 2030" in conversation.bare.render(["a"], now=NOON)
 
 
 def test_thoughts_of_earlier_answers_are_cut() -> None:
-    conversation = conversation_of(Template(THINKING, TOKENS))
-    assert conversation.content["assistant"].after == "</think>"
-    assert "secret" not in conversation.render(["q", "<think>secret</think>\n\nyes", "q"])
-    assert conversation.content["user"].refused == ("<tool_response>",)  # it changes which question is the last
+    segments = bare(THINKING)
+    assert segments.content["assistant"] == segments.content["earlier"] == Content(after="</think>", cut="newlines")
+    assert "secret" not in segments.render(["q", "<think>secret</think>\n\nyes", "q"])
+    assert segments.content["user"].refused == ("<tool_response>",)  # it changes which question is the last
+
+
+def test_voices_are_told_apart() -> None:
+    segments = bare(LAST_THOUGHTS)
+    assert segments.content["earlier"] == Content(after="</think>", cut="both")
+    assert segments.content["assistant"] == Content()
+    found = conversation_of(Template(LLAMA2, TOKENS))
+    assert found.bare and found.bare.content["first"].strip == "both"
+    assert found.system and found.system.content["first"].strip == "right"  # the system message stands before it
+
+
+def test_messages_of_nothing_are_refused_where_they_matter() -> None:
+    content = bare(TRIMMED_THOUGHTS).content["assistant"]
+    assert content == Content(strip="both", after="</think>", cut="newlines", filled=True)
+    assert not content.takes(" \n") and not content.takes("thoughts</think>\n") and content.takes("a</think>b")
+    assert bare(CHATML).content["assistant"].takes("")
 
 
 def test_words_that_switch_the_template_are_refused_in_contents() -> None:
-    conversation = conversation_of(Template(SWITCHED, TOKENS))
-    assert conversation.content["system"].refused == ("/no_think",)
-    assert conversation.content["user"].refused == ()
+    found = conversation_of(Template(SWITCHED, TOKENS))
+    assert found.system and found.system.content["system"].refused == ("/no_think",)
+    assert found.system.content["user"].refused == ()
 
 
 REFUSED = {
-    "changes the text": (LLAMA2, "it changes the text of the user"),
+    "changes the text": (CHATML.replace("message.content", "message.content.replace(' ', '')"), "the text of the user"),
     "upper case": (CHATML.replace("message.content", "message.content | upper"), "0 times"),
     "twice": (CHATML.replace("message.content", "message.content + message.content"), "2 times"),
     "numbered": ("{% for m in messages %}{{ loop.index ~ m.content }}{% endfor %}", "changes with its number"),
