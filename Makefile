@@ -52,6 +52,7 @@ types: setup ## Type-check the package as it is installed
 # An emulator of arm64, a server and a client of devices; without llvm-mca the tests of modelled cycles skip.
 tools: ## Install the programs of other projects that tests run, where they are missing
 	.ci/install-qemu
+	.ci/install-arm64-libc
 	.ci/install-tool sshd openssh-server
 	.ci/install-tool adb adb
 	-.ci/install-tool llvm-mca-19 llvm-19

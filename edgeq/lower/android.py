@@ -1,7 +1,8 @@
 """Links an artifact into a library for Android that needs nothing: no libc, no loader's help beyond relative addresses.
 
-Android's libc can be linked only with files of its NDK, so the runtime is compiled against `runtime/bare` instead: system
-calls under libc's names. Pages of 16 KB are what Android 15 demands of new devices; such a library runs on 4 KB too.
+Android's libc can be linked only with files of its NDK, so the runtime is compiled against `runtime/bare` instead:
+system calls under libc's names. Pages of 16 KB are what Android 15 allows devices to have; such a library runs on pages
+of 4 KB too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ PAGE = 1 << 14
 BARE = RUNTIME / "bare"
 _COMPILE = (
     "-ffreestanding", "-nostdlib", "-nostdinc", "-isystem", str(BARE / "include"), f"-I{BARE}",
-    "-fno-stack-protector", "-mno-outline-atomics",  # both would need libc: the one a canary, the other a CPU test
-    "-ffixed-x18",  # the platform's register on Android
+    "-fno-stack-protector", "-fno-math-errno",  # neither a canary in thread-local storage nor errno behind sqrt
+    "-mcpu=generic+reserve_x18",  # the platform's register on Android
 )  # fmt: skip
 _LINK = (
     "-shared", "-s", "-Wl,--gc-sections", "-Wl,--no-undefined", EXPORTS,
