@@ -5,14 +5,15 @@ python benchmarks/arm64_loops.py [--isa dotprod] [--only gemm] [--rows 64] [--si
 Nothing here is timed. Each kernel runs once on zeros under qemu-aarch64 with the counting plugin, which says which
 loop executed most, and how often everything ran; llvm-mca prices what ran. "port bound" is the least cycles that the
 loop's port pressure and the dispatch width allow: the block reciprocal throughput, or what the busiest kind of ports
-needs. "call" is the whole kernel; float32's and the binary GEMM have the same shape, rows x size x size. `--show` prints
-a kernel's loop and what the whole call executes by mnemonic.
+needs. "call" is the whole kernel; float32's and the binary GEMM have the same shape, rows x size x size. `--show`
+prints a kernel's loop and what the whole call executes by mnemonic. Cores that lack a variant have no rows of it.
 Needs qemu-user and llvm-19 (Debian: apt install qemu-user llvm-19).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeq.errors import UnsupportedError
 from edgeq.kernels import attention, binary, linear_float, linear_int
 from edgeq.kernels.kernel import Kernel
 from edgeq.lower.objects import kernel_object
@@ -29,12 +31,20 @@ from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.costs import Costs
 from edgeq.modelled.counter import INCLUDE, count
 from edgeq.modelled.counts import by_instruction
+from edgeq.modelled.disassembly import Instruction
+from edgeq.modelled.loops import Stretch
+from edgeq.modelled.mca import mca
 from edgeq.modelled.mix import mnemonics
 from edgeq.quant.format import WeightFormat
 from edgeq.targets import arm64
 from edgeq.targets.isa import Isa
 
 CPUS = tuple(p.cpu for p in ARM64.processors)
+PROBES = {
+    "i8mm": "smmla v0.4s, v1.16b, v2.16b",
+    "dotprod": "sdot v0.4s, v1.16b, v2.16b",
+    "neon": "fmla v0.4s, v1.4s, v2.4s",
+}
 EMULATED = {"neon": "cortex-a72", "dotprod": "cortex-a76", "i8mm": "max"}
 HEADS, KEY_HEADS, WIDTH, CONTEXT = 9, 3, 64, 2048
 MAIN = """
@@ -121,6 +131,18 @@ def write_main(found: Sequence[Case], isa: Isa, path: Path) -> None:
     path.write_text(MAIN.format(declared="\n".join(declared), calls="\n".join(calls)))
 
 
+def cores(isa: Isa) -> list[str]:
+    """Processors that have the instruction which makes the variant."""
+    mnemonic, operands = PROBES[isa.name].split(" ", 1)
+    probe = Stretch((Instruction(0, mnemonic, operands, None),), 1, False)
+    able = []
+    for cpu in CPUS:
+        with contextlib.suppress(UnsupportedError):
+            mca(probe, cpu)
+            able.append(cpu)
+    return able
+
+
 def measure(found: Sequence[Case], isa: Isa) -> tuple[list[Row], dict[str, str]]:
     """(rows, text of each kernel's loop)."""
     with tempfile.TemporaryDirectory() as name:
@@ -132,12 +154,13 @@ def measure(found: Sequence[Case], isa: Isa) -> tuple[list[Row], dict[str, str]]
         done = count(program, [], EMULATED[isa.name])
         if done.status:
             raise SystemExit(f"{isa.name}: the kernels ended with status {done.status}: {done.stderr.decode()}")
+        able = cores(isa)
         calls = [by_instruction(interval.blocks, done.program) for interval in done.intervals if interval.mark]
         rows: list[Row] = []
         loops: dict[str, str] = {}
         for case, counts in zip(found, calls, strict=True):
             symbol = f"{case.kernel.name}_{isa.name}"
-            costs = Costs(done.program, [symbol], counts, CPUS)
+            costs = Costs(done.program, [symbol], counts, able)
             rows += _rows(case, isa, symbol, costs, counts)
             hot = costs.hot_loop(symbol)
             mix = ", ".join(f"{n:,} {name}" for name, n in mnemonics(done.program, symbol, counts).items())

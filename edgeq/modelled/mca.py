@@ -15,7 +15,7 @@ from edgeq.modelled.loops import Stretch
 from edgeq.modelled.tools import find_llvm, run
 
 CLOSED = ("V", "F", "L")
-"""Kinds of ports whose work no other kind does: vectors and loads of ARM cores. Integer work may go to several kinds."""
+"""Kinds of ports whose work no other kind does: vectors and loads of ARM cores. Integer work may go to several."""
 SHORT = 48
 """Instructions below which a stretch is repeated more often, until the core's window has long been full."""
 ITERATIONS = {True: (24, 72), False: (4, 12)}
