@@ -88,8 +88,9 @@ static int check(edgeq_tokenizer *t)
   t->merge_slots = (uint32_t)(t->section[TOK_MERGE_SLOTS].bytes / (t->model[TOK_WIDE_RANKS] ? 4 : 2));
   t->vocab_slots = (uint32_t)tok_count(t, TOK_VOCAB_SLOTS);
   t->added = (uint32_t)(t->section[TOK_ADDED].bytes / sizeof(tok_added));
+  t->masks = (uint32_t)(t->section[TOK_MASKS].bytes / 32);
   return check_kinds(t) && check_tokens(t) && check_sizes(t) && check_program(t, TOK_NORMALIZERS) &&
-         check_program(t, TOK_SPLITTERS) && check_program(t, TOK_DECODERS) && check_references(t);
+         check_program(t, TOK_SPLITTERS) && check_program(t, TOK_DECODERS) && check_references(t) && tok_check_regex(t);
 }
 
 int edgeq_tokenizer_open(const void *blob, size_t bytes, edgeq_tokenizer **out)

@@ -71,6 +71,18 @@ static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
   return -1;
 }
 
+/* Do all jumps lead on? Then every match ends. */
+int tok_check_regex(const edgeq_tokenizer *t)
+{
+  const instruction *code = (const instruction *)t->section[TOK_REGEX].data;
+  size_t count = t->section[TOK_REGEX].bytes / sizeof *code;
+  for (size_t i = 0; i < count; i++) {
+    int jumps = code[i].op == TRY || code[i].op == JUMP || code[i].op == LOOK;
+    if (jumps && code[i].a <= i) return 0;
+  }
+  return 1;
+}
+
 ptrdiff_t tok_match(const edgeq_tokenizer *t, uint32_t program, tok_text text, size_t at)
 {
   matcher m = {t, (const instruction *)t->section[TOK_REGEX].data, t->section[TOK_REGEX].bytes / sizeof(instruction),

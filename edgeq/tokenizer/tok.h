@@ -67,7 +67,7 @@ typedef struct {
 struct edgeq_tokenizer {
   tok_section section[TOK_SECTIONS];
   const uint32_t *model;
-  uint32_t merges, merge_slots, vocab_slots, added;
+  uint32_t merges, merge_slots, vocab_slots, added, masks;
 };
 
 typedef struct {
@@ -139,7 +139,7 @@ static inline uint8_t tok_kind(const edgeq_tokenizer *t, uint32_t code)
 static inline int tok_is(const edgeq_tokenizer *t, uint32_t mask, uint32_t code)
 {
   uint8_t kind = tok_kind(t, code);
-  return t->section[TOK_MASKS].data[(size_t)mask * 32 + kind / 8] >> (kind % 8) & 1;
+  return mask < t->masks && t->section[TOK_MASKS].data[(size_t)mask * 32 + kind / 8] >> (kind % 8) & 1;
 }
 
 /* ---- vocabulary.c ---- */
@@ -150,6 +150,7 @@ uint32_t tok_find(const edgeq_tokenizer *t, uint32_t hash, tok_text a, tok_text 
 void tok_token_text(const edgeq_tokenizer *t, uint32_t id, tok_bytes *out);         /* appends */
 
 /* ---- regex.c: end of the match at `at`, or -1 ---- */
+int tok_check_regex(const edgeq_tokenizer *t);
 ptrdiff_t tok_match(const edgeq_tokenizer *t, uint32_t program, tok_text text, size_t at);
 
 /* ---- steps: added.c, normalize.c, compose.c, charsmap.c, split.c, the models, decode.c ---- */

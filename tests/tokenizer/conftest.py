@@ -22,7 +22,7 @@ def both(c_library: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> An
 
     @cache
     def pair(name: str) -> tuple[Any, NativeTokenizer]:
-        tokenizer = make(name, folder)
-        return tokenizer, native(c_library, tokenizer.to_str())
+        tokenizer, tokenizer_json = make(name, folder)
+        return tokenizer, native(c_library, tokenizer_json)
 
     return pair

@@ -56,8 +56,8 @@ def main() -> None:
 
 def report(name: str, texts: list[str], folder: Path) -> None:
     start = time.perf_counter()
-    tokenizer = make(name, folder)
-    c = native(library(folder), tokenizer.to_str())
+    tokenizer, tokenizer_json = make(name, folder)
+    c = native(library(folder), tokenizer_json)
     found = [*differences(tokenizer, c, texts), *plain_differences(tokenizer, c, texts)]
     seconds = time.perf_counter() - start
     print(f"{name:12} {len(texts):7} {len(found):7} {c.memory.size / 1024:8.0f}   {seconds:.0f}", flush=True)

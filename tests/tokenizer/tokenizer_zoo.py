@@ -171,7 +171,7 @@ def unknowns() -> Tokenizer:
     return tokenizer
 
 
-def _unigram(**model: Any) -> Tokenizer:
+def _unigram(digits: int, **model: Any) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<unk>", "<s>", "</s>", *(BYTES if model else [])]
@@ -180,14 +180,14 @@ def _unigram(**model: Any) -> Tokenizer:
     frequent = {char for char, _ in counts.most_common(600)}
     tokenizer.train_from_iterator(["".join(c for c in line if c in frequent) for line in training_lines()], trainer)
     vocab = json.loads(tokenizer.to_str())["model"]["vocab"]
-    rounded = [(text, round(score, 1)) for text, score in vocab]  # so that scores tie
+    rounded = [(text, round(score, digits)) for text, score in vocab]  # one digit: many ways to write a word tie
     state = Tokenizer(models.Unigram(rounded, 0, **model))
     state.add_special_tokens([AddedToken(name, normalized=False) for name in special[:3]])
     return state
 
 
 def xlm_roberta() -> Tokenizer:
-    tokenizer = _unigram()
+    tokenizer = _unigram(1)
     runs = normalizers.Replace(Regex(" {2,}"), " ")
     tokenizer.normalizer = normalizers.Sequence([precompiled(nfkc_table()), normalizers.Strip(False, True), runs])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
@@ -200,7 +200,7 @@ def xlm_roberta() -> Tokenizer:
 
 
 def albert() -> Tokenizer:
-    tokenizer = _unigram(byte_fallback=True)
+    tokenizer = _unigram(12, byte_fallback=True)
     quotes = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     forms = [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), precompiled(nfkc_table())]
     tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), *quotes, *forms])
@@ -270,6 +270,10 @@ REAL: dict[str, Callable[[Path], Tokenizer]] = {
 }
 
 
-def make(name: str, cache: Path) -> Tokenizer:
-    """A tokenizer of the zoo; `cache` is a folder for what is unpacked."""
-    return REAL[name](cache) if name in REAL else TRAINED[name]()
+def make(name: str, cache: Path) -> tuple[Tokenizer, str]:
+    """A tokenizer of the zoo as its tokenizer.json reads, and that; `cache` is a folder for what is unpacked.
+
+    (The library reads some scores one bit off what it wrote, so the tokenizer in memory is not the one in the file.)
+    """
+    made = (REAL[name](cache) if name in REAL else TRAINED[name]()).to_str()
+    return Tokenizer.from_str(made), made
