@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from qemu import CPUS, available
@@ -13,7 +14,9 @@ _FLAG = {"avx512vnni": "avx512_vnni"}  # the kernel's spelling in /proc/cpuinfo 
 
 
 def native() -> tuple[Isa, ...]:
-    """The x86-64 variants that this machine can execute."""
+    """The x86-64 variants that this machine can execute; none on another kind of machine."""
+    if platform.machine() != "x86_64":
+        return ()
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     flags = set(next((line.split() for line in cpuinfo.splitlines() if line.startswith("flags")), []))
     return tuple(i for i in find("x86-64").isas if all(_FLAG.get(f, f) in flags for f in i.needs))

@@ -31,7 +31,8 @@ class Library:
         self.objects = {isa: folder / f"{isa.name}.o" for isa in ISAS}
         for isa, path in self.objects.items():
             compile_object(list(unique.values()), isa, path)
-        self._native = link_shared([self.objects[i] for i in NATIVE], folder / "kernels.so", "x86-64")
+        here = [self.objects[i] for i in NATIVE]
+        self._native = link_shared(here, folder / "kernels.so", "x86-64") if here else None
         self._guests = {isa: self._guest(isa, list(unique), folder) for isa in EMULATED}
 
     def _guest(self, isa: Isa, names: Sequence[str], folder: Path) -> Guest:
@@ -66,4 +67,4 @@ def link_shared(objects: Iterable[Path], output: Path, target: str) -> ctypes.CD
     """Objects as a shared library that lacks nothing but libm; loaded where it is of this machine's kind."""
     options = ["-shared", "-s", "-Wl,-z,defs", "-o", str(output)]
     cc(find(target).zig_triple, [*CFLAGS, *options, *map(str, (*objects, *CALLED)), "-lm"], output.name)
-    return ctypes.CDLL(str(output)) if target == "x86-64" else None
+    return ctypes.CDLL(str(output)) if target == "x86-64" and NATIVE else None
