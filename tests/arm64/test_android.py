@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 import toy_model
 from both_targets import BothTargets, Feed
+from click.testing import CliRunner
 from loaders import HERE, LOADERS, Loader, Program, readelf
 from qemu import CPUS, available
 
+from edgeq.cli.app import app
 from edgeq.compiler import Options
 from edgeq.errors import ArtifactError, UnsupportedError
 from edgeq.lower.android import link_android
@@ -263,3 +266,24 @@ def test_other_targets_are_refused(toy: Toy, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"kernels\.a"):
         link_android(folder, tmp_path / "libedgeq.so")
     assert not list(tmp_path.glob("*.so*"))
+
+
+def test_the_command_makes_it_once(toy: Toy, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "libedgeq_toy.so"
+    call = ["package", str(toy.here), "--as", "library", "-o", str(out)]
+    made = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
+    assert made["total_bytes"] == out.stat().st_size == toy.library.stat().st_size
+    assert made["weights"] == str(toy.weights) and made["target"] == "arm64"
+    assert out.read_bytes() == toy.library.read_bytes()
+    again = CliRunner().invoke(app, call)
+    assert again.exit_code == 5 and "exists already" in again.stderr
+    assert CliRunner().invoke(app, [*call, "--overwrite"]).exit_code == 0
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_damaged_artifact_makes_no_library(toy: Toy, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(toy.here, tmp_path / "toy"))
+    (folder / "kernels.a").write_bytes(b"!<arch>\nx")
+    result = CliRunner().invoke(app, ["package", str(folder), "--as", "library", "-o", str(tmp_path / "lib.so")])
+    assert result.exit_code == 6 and "kernels.a" in result.stderr
+    assert not list(tmp_path.glob("lib*"))
