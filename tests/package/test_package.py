@@ -63,16 +63,21 @@ def test_a_variant_that_the_cpu_lacks_is_refused(arm_program: Path) -> None:
     assert done.returncode == 7 and b"dotprod" in done.stderr and done.stdout == b""
 
 
-@pytest.mark.parametrize("where", ["weights", "facts"])
+@pytest.mark.parametrize("where", ["weights", "facts", "header", "end"])
 def test_a_damaged_program_is_refused(chat, tmp_path: Path, where: str) -> None:
     program = bytearray(chat.path.read_bytes())
-    at = len(program) - 100 if where == "weights" else program.index(b"kind\0chat\0") + 5
-    program[at] ^= 1
+    places = {"weights": len(program) - 100, "facts": program.index(b"kind\0chat\0") + 5}
+    places["header"] = places["facts"] // 4096 * 4096 + 16 + 5  # an offset, far too large
+    if where == "end":  # a copy that was cut short
+        del program[len(program) - (1 << 16) :]
+    else:
+        program[places[where]] ^= 1
     damaged = tmp_path / "app"
     damaged.write_bytes(program)
     damaged.chmod(0o755)
     done = subprocess.run([damaged, "x"], capture_output=True, check=False)
-    assert done.returncode == 6 and b"damaged" in done.stderr and done.stdout == b""
+    assert done.returncode == 6 and (b"damaged" in done.stderr or where == "end") and done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_nothing_is_replaced_unless_asked(tiny_artifact: Path, tmp_path: Path) -> None:
