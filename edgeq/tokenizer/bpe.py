@@ -28,7 +28,7 @@ def write_bpe(blob: Blob, model: dict[str, Any], texts: Sequence[bytes], *, byte
 
     texts: what each id stands for when decoding; byte_level: words reach the model as bytes.
     """
-    _refuse(model, byte_level)
+    _refuse(model)
     vocab: dict[str, int] = model["vocab"]
     flags = {
         BYTE_LEVEL: byte_level,
@@ -46,13 +46,11 @@ def write_bpe(blob: Blob, model: dict[str, Any], texts: Sequence[bytes], *, byte
     _write_symbols(blob, vocab, suffix, byte_level=byte_level, whole_words=bool(model.get("ignore_merges")))
 
 
-def _refuse(model: dict[str, Any], byte_level: bool) -> None:
+def _refuse(model: dict[str, Any]) -> None:
     if model.get("dropout"):
         raise UnsupportedError(f"tokenizer.json: BPE with dropout {model['dropout']} draws at random; set it to null")
     if prefix := model.get("continuing_subword_prefix"):
         raise UnsupportedError(f"tokenizer.json: BPE with continuing_subword_prefix {prefix!r}")
-    if byte_level and model.get("byte_fallback"):
-        raise UnsupportedError("tokenizer.json: BPE with byte_fallback behind a ByteLevel pre-tokenizer")
     unk = model.get("unk_token")
     if unk is not None and unk not in model["vocab"]:
         raise UnsupportedError(f"tokenizer.json: unk_token {unk!r} is not in the vocabulary")

@@ -26,6 +26,7 @@ def compile_json(tokenizer_json: bytes) -> bytes:
     tokenizer = _load(tokenizer_json)
     spec: Spec = json.loads(tokenizer.to_str())  # as the library understands it: old spellings brought up to date
     builder = Builder()
+    builder.bytes_as_bytes = _bytes_as_bytes(spec)
     steps = (_normalizer, _splitters, _decoders, _template, _model)
     problems = [_problem(step, tokenizer, spec, builder) for step in steps]
     if any(problems):
@@ -59,8 +60,6 @@ def _normalizer(tokenizer: Any, spec: Spec, builder: Builder) -> None:
 
 def _splitters(tokenizer: Any, spec: Spec, builder: Builder) -> None:
     program, steps = Program(), splitters.flatten(spec["pre_tokenizer"])
-    if any(step["type"] == "ByteLevel" for step in steps[:-1]):
-        raise UnsupportedError("tokenizer.json: a ByteLevel pre-tokenizer that is not the last")
     for step in steps:
         splitters.compile_splitter(step, builder, program)
     builder.blob.put(Section.SPLITTERS, program.words)
@@ -68,8 +67,6 @@ def _splitters(tokenizer: Any, spec: Spec, builder: Builder) -> None:
 
 def _decoders(tokenizer: Any, spec: Spec, builder: Builder) -> None:
     program, steps = Program(), decoders.flatten(spec["decoder"])
-    if any(step["type"] == "ByteLevel" for step in steps[1:]):
-        raise UnsupportedError("tokenizer.json: a ByteLevel decoder that is not the first")
     for step in steps:
         decoders.compile_decoder(step, builder, program)
     builder.blob.put(Section.DECODERS, program.words)
@@ -83,19 +80,24 @@ def _template(tokenizer: Any, spec: Spec, builder: Builder) -> None:
 
 def _model(tokenizer: Any, spec: Spec, builder: Builder) -> None:
     kind, write = spec["model"]["type"], MODELS.get(spec["model"]["type"])
-    byte_level = any(step["type"] == "ByteLevel" for step in splitters.flatten(spec["pre_tokenizer"]))
-    byte_texts = decoders.flatten(spec["decoder"])[0]["type"] == "ByteLevel"
     if write is None:
         raise UnsupportedError(f"tokenizer.json: model {kind}; edgeq's tokenizer has {', '.join(MODELS)}")
-    if byte_level != byte_texts or (byte_level and kind != "BPE"):
-        raise UnsupportedError("tokenizer.json: ByteLevel must be both pre-tokenizer and decoder, and its model BPE")
-    write(builder, spec["model"], _texts(tokenizer, spec, byte_texts), byte_level)
+    write(builder, spec["model"], _texts(tokenizer, spec, builder.bytes_as_bytes))
 
 
-def _texts(tokenizer: Any, spec: Spec, byte_texts: bool) -> list[bytes]:
+def _bytes_as_bytes(spec: Spec) -> bool:
+    """Do words of bytes go into the model and come out of it? Then the vocabulary is kept as bytes: it is smaller."""
+    splits = [step["type"] for step in splitters.flatten(spec["pre_tokenizer"])]
+    decoded = [step["type"] for step in decoders.flatten(spec["decoder"])]
+    once = splits.count("ByteLevel") == decoded.count("ByteLevel") == 1
+    ends = once and splits[-1] == decoded[0] == "ByteLevel"
+    return ends and spec["model"]["type"] == "BPE" and not spec["model"].get("byte_fallback")
+
+
+def _texts(tokenizer: Any, spec: Spec, as_bytes: bool) -> list[bytes]:
     """What each id stands for when it is decoded; ids that are not given stand for nothing."""
     tokens = _tokens(tokenizer, spec)
-    alphabet = byte_alphabet() if byte_texts else {}
+    alphabet = byte_alphabet() if as_bytes else {}
     return [_bytes(tokens.get(i, ""), alphabet) for i in range(max(tokens, default=-1) + 1)]
 
 
@@ -113,19 +115,19 @@ def _bytes(token: str, alphabet: dict[str, int]) -> bytes:
     return bytes(alphabet[c] for c in token) if alphabet and all(c in alphabet for c in token) else token.encode()
 
 
-def _bpe(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
-    write_bpe(builder.blob, model, texts, byte_level=byte_level)
+def _bpe(builder: Builder, model: Spec, texts: list[bytes]) -> None:
+    write_bpe(builder.blob, model, texts, byte_level=builder.bytes_as_bytes)
 
 
-def _wordpiece(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
+def _wordpiece(builder: Builder, model: Spec, texts: list[bytes]) -> None:
     write_wordpiece(builder.blob, model, texts)
 
 
-def _unigram(builder: Builder, model: Spec, texts: list[bytes], byte_level: bool) -> None:
+def _unigram(builder: Builder, model: Spec, texts: list[bytes]) -> None:
     write_unigram(builder.blob, model, texts)
 
 
-MODELS: dict[str, Callable[[Builder, Spec, list[bytes], bool], None]] = {
+MODELS: dict[str, Callable[[Builder, Spec, list[bytes]], None]] = {
     "BPE": _bpe,
     "Unigram": _unigram,
     "WordPiece": _wordpiece,

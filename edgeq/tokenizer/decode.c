@@ -1,7 +1,7 @@
 /* Ids to text: the tokens' texts through the decoders, in the order of `tokenizers`. */
 #include "tok.h"
 
-enum { BYTE_LEVEL, WORDPIECE, METASPACE, BYTE_FALLBACK, FUSE, STRIP, REPLACE, SUFFIX, SPACES };
+enum { BYTE_LEVEL, WORDPIECE, METASPACE, BYTE_FALLBACK, FUSE, STRIP, REPLACE, SUFFIX, SPACES, CHAR_BYTES };
 
 typedef struct {
   const edgeq_tokenizer *t;
@@ -115,6 +115,7 @@ static void each_token(decoder *d, uint32_t op)
     case STRIP: strip(d, text); break;
     case REPLACE: tok_replace(d->t, d->args, text, &d->w.spare); break;
     case SUFFIX: suffix(d, text, i); break;
+    case CHAR_BYTES: tok_append_char_bytes(&d->w.spare, text); break;
     case SPACES:
       if (i) put(d, (tok_text){" ", 1});
       put(d, text);

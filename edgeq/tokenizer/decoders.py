@@ -9,7 +9,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.tokenizer.normalizers import replace_arguments
 from edgeq.tokenizer.program import Builder, Program
 
-BYTE_LEVEL, WORDPIECE, METASPACE, BYTE_FALLBACK, FUSE, STRIP, REPLACE, SUFFIX, SPACES = range(9)
+BYTE_LEVEL, WORDPIECE, METASPACE, BYTE_FALLBACK, FUSE, STRIP, REPLACE, SUFFIX, SPACES, CHAR_BYTES = range(10)
 Spec = dict[str, Any]
 
 
@@ -31,6 +31,8 @@ def compile_decoder(spec: Spec, builder: Builder, program: Program) -> None:
     if spec["type"] not in DECODERS:
         raise UnsupportedError(f"tokenizer.json: decoder {spec['type']}; edgeq's tokenizer has {', '.join(DECODERS)}")
     operation, arguments = DECODERS[spec["type"]]
+    if operation == BYTE_LEVEL and not builder.bytes_as_bytes:
+        program.add(CHAR_BYTES)
     program.add(operation, *arguments(spec, builder))
 
 

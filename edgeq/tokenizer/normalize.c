@@ -1,7 +1,7 @@
 /* Normalizers: each rewrites the text of every piece. */
 #include "tok.h"
 
-enum { FILTER, MAP, SURROUND, REORDER, COMPOSE, STRIP, PREPEND, REPLACE, CHARSMAP };
+enum { FILTER, MAP, SURROUND, REORDER, COMPOSE, STRIP, PREPEND, REPLACE, CHARSMAP, BYTE_CHARS };
 
 static void append_mapped(const edgeq_tokenizer *t, const uint32_t *args, uint32_t code, tok_bytes *out)
 {
@@ -88,6 +88,7 @@ static void apply(const edgeq_tokenizer *t, uint32_t op, const uint32_t *args, t
   case COMPOSE: tok_compose(t, text.data, text.n, out); break;
   case REPLACE: tok_replace(t, args, text, out); break;
   case CHARSMAP: tok_charsmap(t, args, text.data, text.n, out); break;
+  case BYTE_CHARS: tok_append_byte_chars(out, text); break;
   }
   if (out->n > start) tok_decode(out->data + start, out->n - start, &first);
   piece->origin = piece->origin ? first : 0;

@@ -10,12 +10,13 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.tokenizer import probe
 from edgeq.tokenizer.blob import NONE, Section
-from edgeq.tokenizer.charsmap import compile_charsmap
+from edgeq.tokenizer.charsmap import CHARSMAP, compile_charsmap
 from edgeq.tokenizer.probe import CODES, Mask
 from edgeq.tokenizer.program import Builder, Program
 from edgeq.tokenizer.unicode_forms import combining_classes, compositions, decompositions
 
 FILTER, MAP, SURROUND, REORDER, COMPOSE, STRIP, PREPEND, REPLACE = range(8)
+BYTE_CHARS = CHARSMAP + 1
 Spec = dict[str, Any]
 _CHINESE = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF),
@@ -123,6 +124,10 @@ def _replace(spec: Spec, builder: Builder, program: Program) -> None:
     program.add(REPLACE, *replace_arguments(spec, builder))
 
 
+def _byte_level(spec: Spec, builder: Builder, program: Program) -> None:
+    program.add(BYTE_CHARS)
+
+
 def replace_arguments(spec: Spec, builder: Builder) -> tuple[int, ...]:
     """Program, plain text, content: the arguments of Replace here and among decoders."""
     ((kind, pattern),) = spec["pattern"].items()
@@ -144,4 +149,5 @@ NORMALIZERS: dict[str, Callable[[Spec, Builder, Program], None]] = {
     "Prepend": _prepend,
     "Replace": _replace,
     "Precompiled": compile_charsmap,
+    "ByteLevel": _byte_level,
 }

@@ -29,6 +29,7 @@ class Builder:
         self.blob = Blob()
         self.kinds = Kinds()
         self.regex = RegexCode(self.kinds)
+        self.bytes_as_bytes = False  # byte-level words reach the model as bytes, not as characters that stand for them
         self.maps: list[int] = []  # code point, offset, bytes of each item of each map
 
     def add_map(self, mapping: dict[int, str]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 /* Pre-tokenizers: each cuts every piece that is still text into smaller ones. */
 #include "tok.h"
 
-enum { BYTE_LEVEL, PATTERN, CHARACTERS, METASPACE };
+enum { BYTE_LEVEL, PATTERN, CHARACTERS, METASPACE, BYTE_CHARS };
 enum { ISOLATED, REMOVED, CONTIGUOUS, WITH_PREVIOUS, WITH_NEXT };
 enum { ALWAYS, FIRST, NEVER };
 
@@ -140,6 +140,17 @@ static void metaspace(const edgeq_tokenizer *t, tok_work *w, tok_piece piece, co
   else tok_append_piece(&w->next, piece);
 }
 
+/* The piece with the characters that stand for its bytes. */
+static void byte_chars(tok_work *w, tok_piece piece)
+{
+  size_t start = w->spare.n, first = piece.origin;
+  tok_append_byte_chars(&w->spare, (tok_text){w->text.data + piece.start, first});
+  piece.origin = w->spare.n - start;
+  tok_append_byte_chars(&w->spare, (tok_text){w->text.data + piece.start + first, piece.n - first});
+  piece.start = start, piece.n = w->spare.n - start;
+  tok_append_piece(&w->next, piece);
+}
+
 static void split_piece(const edgeq_tokenizer *t, tok_work *w, uint32_t op, const uint32_t *args, tok_piece piece)
 {
   const char *text = w->text.data + piece.start;
@@ -147,6 +158,7 @@ static void split_piece(const edgeq_tokenizer *t, tok_work *w, uint32_t op, cons
   switch (op) {
   case BYTE_LEVEL: byte_level(t, w, piece, args); break;
   case METASPACE: metaspace(t, w, piece, args); break;
+  case BYTE_CHARS: byte_chars(w, piece); break;
   case CHARACTERS: cut_characters(t, &c, args[0], text); break;
   case PATTERN:
     if (args[0] != TOK_NONE) cut_pattern(t, &c, args[0], text);
@@ -159,7 +171,7 @@ void tok_split(const edgeq_tokenizer *t, tok_work *w)
 {
   const uint32_t *code = tok_words(t, TOK_SPLITTERS), *end = code + tok_count(t, TOK_SPLITTERS);
   for (; code < end; code += 2 + code[1]) {
-    int copies = code[0] == METASPACE || (code[0] == BYTE_LEVEL && code[2]);
+    int copies = code[0] == METASPACE || code[0] == BYTE_CHARS || (code[0] == BYTE_LEVEL && code[2]);
     w->spare.n = 0;
     for (size_t i = 0; i < w->pieces.n && !w->next.failed && !w->spare.failed; i++) {
       tok_piece piece = w->pieces.data[i];

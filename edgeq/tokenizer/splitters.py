@@ -13,7 +13,7 @@ from edgeq.tokenizer.blob import NONE
 from edgeq.tokenizer.probe import CODES, Mask
 from edgeq.tokenizer.program import Builder, Program
 
-BYTE_LEVEL, PATTERN, CHARACTERS, METASPACE = range(4)
+BYTE_LEVEL, PATTERN, CHARACTERS, METASPACE, BYTE_CHARS = range(5)
 BEHAVIORS = {"Isolated": 0, "Removed": 1, "Contiguous": 2, "MergedWithPrevious": 3, "MergedWithNext": 4}
 SCHEMES = {"always": 0, "first": 1, "never": 2}
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -44,6 +44,8 @@ def compile_splitter(spec: Spec, builder: Builder, program: Program) -> None:
 def _byte_level(spec: Spec, builder: Builder, program: Program) -> None:
     pattern = builder.regex.add(GPT2_PATTERN) if spec["use_regex"] else NONE
     program.add(BYTE_LEVEL, int(spec["add_prefix_space"]), pattern)
+    if not builder.bytes_as_bytes:
+        program.add(BYTE_CHARS)
 
 
 def _split(spec: Spec, builder: Builder, program: Program) -> None:

@@ -129,6 +129,10 @@ static inline uint32_t tok_decode(const char *text, size_t n, size_t *bytes)
   return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 | (p[3] & 63);
 }
 
+/* ---- bytechars.c ---- */
+void tok_append_byte_chars(tok_bytes *out, tok_text text);
+void tok_append_char_bytes(tok_bytes *out, tok_text token);
+
 /* ---- kinds: every predicate of this tokenizer is a set of kinds of code points ---- */
 static inline uint8_t tok_kind(const edgeq_tokenizer *t, uint32_t code)
 {

@@ -49,8 +49,9 @@ def main() -> None:
     options = parser.parse_args()
     texts = list(lines(options.lines, options.seed))
     print(f"{'tokenizer':12} {'lines':>7} {'differ':>7} {'blob KB':>8}   seconds")
-    for name in options.names:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        library(Path(folder))
+        for name in options.names:
             report(name, texts, Path(folder))
 
 

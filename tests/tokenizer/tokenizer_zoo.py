@@ -117,6 +117,22 @@ def deepseek() -> Tokenizer:
     return _byte_level(_regex(r"\p{N}{1,3}"), han, _regex(DEEPSEEK))
 
 
+def falcon() -> Tokenizer:
+    tokenizer = _byte_level(use_regex=True)
+    steps = [pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    digits = [pre_tokenizers.Digits(individual_digits=False), _regex("[0-9][0-9][0-9]")]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*steps, *digits])
+    return tokenizer
+
+
+def byte_normalizer() -> Tokenizer:
+    tokenizer = _byte_level(use_regex=True)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.ByteLevel()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("Ġ?[a-zA-Z]+|Ċ+"), "isolated")
+    tokenizer.add_tokens([AddedToken("Ünïcode", normalized=True), AddedToken("x y", normalized=True)])
+    return tokenizer
+
+
 def clip() -> Tokenizer:
     spaces = normalizers.Replace(Regex(r"\s+"), " ")
     clean = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
@@ -252,6 +268,8 @@ TRAINED: dict[str, Callable[[], Tokenizer]] = {
         cl100k,
         o200k,
         deepseek,
+        falcon,
+        byte_normalizer,
         clip,
         llama2,
         mistral,
