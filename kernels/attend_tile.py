@@ -18,6 +18,7 @@ from edgeq.kernels.attend_shape import CHUNK, Buffers, Shape
 from edgeq.kernels.elementwise import soft_cap
 from edgeq.kernels.lanes import lane_numbers
 from edgeq.kernels.naming import padded
+from edgeq.kernels.scalars import BY_LANE, Scalars, steps
 from edgeq.kernels.transcendental import LOG2E, exp2
 from edgeq.kernels.transpose import transpose16
 from edgeq.kernels.vector import (
@@ -56,6 +57,7 @@ class Block:
         budget = isa.accumulators
         self.together = min(self.vectors, max(1, budget // 8))  # vectors of queries in a register tile
         self.width = max(1, budget // self.together)  # keys or channels in it
+        self.step = BY_LANE if isa.by_lane else 1
         self.peaks, self.sums = (Stack(self.vectors * LANES, "float32") for _ in range(2))
 
     def emit(self) -> None:
@@ -190,12 +192,16 @@ class Block:
         base, to = let(self.keys + key * shape.ldk), let(self.places["scores"] + place * self.stride)
         for group in self._groups():
             acc = [[Reg("float32", splat(0.0)) for _ in range(width)] for _ in group]
-            with loop(0, shape.D) as d:
-                queries = [let(self.scratch.vector(self._at("queries", d, v))) for v in group]
-                for j in range(width):
-                    k = let(splat(self.at.k[base + (j * shape.ldk) + d]))
-                    for line, query in zip(acc, queries, strict=True):
-                        line[j].set(fma(query, k, line[j].v))
+            def add(d: Expr, step: int, group: range = group, acc: list[list[Reg]] = acc) -> None:
+                keys = Scalars(self.at.k, [base + (j * shape.ldk) + d for j in range(width)], step)
+                for u in range(step):
+                    queries = [let(self.scratch.vector(self._at("queries", d + u, v))) for v in group]
+                    for j in range(width):
+                        k = keys.splat(j, u)
+                        for line, query in zip(acc, queries, strict=True):
+                            line[j].set(fma(query, k, line[j].v))
+
+            steps(i32(0), i32(shape.D), self.step, add)
             for v, line in zip(group, acc, strict=True):
                 for j, a in enumerate(line):
                     at = let(to + (j * self.stride + v * LANES))
@@ -229,9 +235,12 @@ class Block:
 
     def _weights(self, count: Expr, shrink: Stack | None) -> None:
         """Scores of a chunk -> weights; adds to the sums."""
-        vectors = range(self.vectors)
-        peaks = [let(self.peaks.vector(v * LANES)) for v in vectors]
-        sums = [[Reg("float32", splat(0.0)) for _ in range(_CHAINS)] for _ in vectors]
+        for group in self._groups():
+            self._weights_of(group, count, shrink)
+
+    def _weights_of(self, vectors: range, count: Expr, shrink: Stack | None) -> None:
+        peaks = {v: let(self.peaks.vector(v * LANES)) for v in vectors}
+        sums = {v: [Reg("float32", splat(0.0)) for _ in range(_CHAINS)] for v in vectors}
 
         def add(row: Expr, chain: int) -> None:
             for v in vectors:
@@ -245,7 +254,7 @@ class Block:
                 add(i * _CHAINS + chain, chain)
         with loop(count // _CHAINS * _CHAINS, count) as i:
             add(i, 0)
-        for v, (a, b, c, d) in enumerate(sums):
+        for v, (a, b, c, d) in sums.items():
             total = (a.v + b.v) + (c.v + d.v)
             if shrink:
                 total = fma(self.sums.vector(v * LANES), shrink.vector(v * LANES), total)
@@ -261,8 +270,10 @@ class Block:
             ]
             with loop(0, count) as i:
                 weights = [let(self.scratch.vector(self._at("scores", i, v))) for v in group]
+                first = values + i * self.shape.ldv
+                row = Scalars(self.at.v, [first + channel], width) if width == self.step else None
                 for j in range(width):
-                    value = let(splat(self.at.v[values + i * self.shape.ldv + (channel + j)]))
+                    value = row.splat(0, j) if row else let(splat(self.at.v[first + (channel + j)]))
                     for line, weight in zip(acc, weights, strict=True):
                         line[j].set(fma(weight, value, line[j].v))
             for line, targets in zip(acc, places, strict=True):
