@@ -15,6 +15,7 @@ from edgeq.modelled.device_file import DeviceModel
 from edgeq.modelled.estimate import BANDWIDTH, Load, Machine, seconds, total
 from edgeq.modelled.rows import Accounting, EntryRows, Row
 from edgeq.modelled.run import count_artifact
+from edgeq.modelled.tools import find_llvm
 
 SCHEMA_VERSION = 1
 PROMPT, DECODE = 64, 4
@@ -69,6 +70,8 @@ def profile_modelled(
     if architecture is not ARM64:
         cpu = ANY
     prompt, decode = _tokens(manifest, settings)
+    for tool in ("llvm-objdump", "llvm-mca"):
+        find_llvm(tool)  # counting takes longer than finding that one is missing
     say(f"count instructions on {architecture.emulator} {cpu}", 0, 0)
     counts = count_artifact(path, manifest, cpu, prompt, decode, settings.variant)
     say("model cycles", 0, 0)
@@ -95,7 +98,8 @@ def _tokens(manifest: Manifest, settings: Settings) -> tuple[int, int]:
             raise UsageError("this model takes no tokens: leave out --prefill and --decode")
         return 0, 0
     decode = settings.decode or min(DECODE, context)
-    prompt = min(PROMPT, chunk, context - decode) if settings.prompt is None else settings.prompt
+    one_walk = chunk if chunk > 1 else context  # without a prefill entry, tokens before decoding are fed one by one
+    prompt = min(PROMPT, one_walk, context - decode) if settings.prompt is None else settings.prompt
     if prompt + decode > context:
         raise UsageError(f"{prompt} and {decode} tokens do not fit the artifact's context of {context}")
     return prompt, decode
