@@ -19,7 +19,7 @@ from edgeq.lower.toolchain import CFLAGS, RUNTIME, cc
 TARGET, TRIPLE = "arm64", "aarch64-linux-none"
 PAGE = 1 << 14
 BARE = RUNTIME / "bare"
-_COMPILE = (
+COMPILE = (
     "-ffreestanding", "-nostdlib", "-nostdinc", "-isystem", str(BARE / "include"), f"-I{BARE}",
     "-fno-stack-protector", "-fno-math-errno",  # neither a canary in thread-local storage nor errno behind sqrt
     "-mcpu=generic+reserve_x18",  # the platform's register on Android
@@ -45,7 +45,7 @@ def link_android(artifact: Path, out: Path) -> None:
     if target != TARGET:
         raise UnsupportedError(f"{artifact} was compiled for {target}; Android libraries are made of --target {TARGET}")
     sources = [*inputs(artifact), *map(str, sorted(BARE.glob("*.c")))]
-    options = [*CFLAGS, *_COMPILE, *_LINK, f"-Wl,-soname,{out.name}"]
+    options = [*CFLAGS, *COMPILE, *_LINK, f"-Wl,-soname,{out.name}"]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".edgeq-link-") as folder:
         fresh = Path(folder) / out.name
         cc(TRIPLE, [*options, *sources, "-o", str(fresh)], f"linking {out.name}")
