@@ -14,7 +14,7 @@ from edgeq.cli.progress import reporting
 KINDS = ("program", "library")
 EXAMPLES = (
     "edgeq package build/smollm2 -o smollm2",
-    'edgeq package build/smollm2-arm64 -o app && adb push app /data/local/tmp && adb shell /data/local/tmp/app "Hello"',
+    "edgeq package build/smollm2-arm64 -o app --overwrite --json",
     "edgeq package build/smollm2-arm64 --as library -o libsmollm2.so",
 )
 
