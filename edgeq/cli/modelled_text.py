@@ -27,7 +27,9 @@ def _entry(name: str, entry: dict[str, Any]) -> str:
         "bytes",
         *(f"{cpu} Mcycles" for cpu in entry["estimate"]),
     )
-    return "\n".join([table(heading, rows), *(_estimate(name, entry, cpu) for cpu in entry["estimate"])])
+    unit = "token" if name in ("prefill", "decode") else "run"
+    exact = f"{entry['instructions_per_row']:,.0f} instructions a {unit}, exactly; mean of {entry['runs']} runs"
+    return "\n".join([table(heading, rows), exact, *(_estimate(name, entry, cpu) for cpu in entry["estimate"])])
 
 
 def _kernel(kernel: dict[str, Any], entry: dict[str, Any]) -> tuple[Any, ...]:
