@@ -16,10 +16,14 @@ COMMANDS = (
     "edgeq compile demo:smollm2-135m --target native --bits w4a8 -o build/smollm2 --overwrite",
     'edgeq run build/smollm2 --prompt "Explain photosynthesis to a child." --max-tokens 96',
     "edgeq inspect build/smollm2",
-    "edgeq profile build/smollm2",
+    "edgeq profile build/smollm2 --brief",
     "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 -o build/minilm --overwrite",
     'edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Prices fell."',
-    "edgeq profile build/minilm --brief",
+    "edgeq package build/minilm -o build/minilm.app --overwrite",
+    'build/minilm.app --similarity "A cat sits on the mat." "A kitten rests on a rug." "Prices fell."',
+    "edgeq compile demo:smollm2-135m --target arm64 --bits w4a8 -o build/smollm2-arm64 --overwrite",
+    "edgeq package build/smollm2-arm64 -o build/chat --overwrite",
+    'qemu-aarch64 -cpu cortex-a72 build/chat "What is 2 + 2?" --max-tokens 16',
 )
 
 
