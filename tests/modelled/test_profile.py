@@ -14,6 +14,7 @@ import edgeq
 from edgeq.artifact.manifest import read
 from edgeq.cli.app import app
 from edgeq.errors import TargetError, UsageError
+from edgeq.modelled import counter
 from edgeq.modelled.counts import by_function, calls
 from edgeq.modelled.profile import Settings, profile_modelled
 from edgeq.modelled.run import Counts, count_artifact
@@ -45,6 +46,15 @@ def test_each_kernel_runs_as_often_as_the_plan_says_and_counts_repeat_themselves
             assert times[f"{kernel}_dotprod"] == work.calls, kernel
     again = counted(artifact, "cortex-a76")
     assert [run.counts for run in again.runs] == [run.counts for run in found.runs]
+
+
+@pytest.mark.usefixtures("emulator")
+def test_blocks_count_the_same_as_single_steps(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = counted(artifact, "cortex-a76")
+    command = counter.emulate("cortex-a76")
+    monkeypatch.setattr(counter, "emulate", lambda *_: [*command, "-singlestep"])  # one instruction a block
+    steps = counted(artifact, "cortex-a76")
+    assert [run.counts for run in steps.runs] == [run.counts for run in blocks.runs]
 
 
 @pytest.mark.usefixtures("emulator")
