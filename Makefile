@@ -29,11 +29,13 @@ $(STAMP): pyproject.toml | $(BIN)/python
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); .ci/install-venv; $(PYTHON) -m venv $(VENV); }
 
-demo: setup ## Compile the demo models, run them, look inside, measure them
+demo: setup ## Compile the demo models, run them, look inside, measure them, make one a program
 	$(BIN)/edgeq compile $(MODEL) --target native --bits $(BITS) -o $(OUT) --overwrite
 	$(BIN)/edgeq run $(OUT) --prompt "Explain photosynthesis to a child." --max-tokens 128
 	$(BIN)/edgeq inspect $(OUT)
 	$(BIN)/edgeq profile $(OUT) --brief
+	$(BIN)/edgeq package $(OUT) -o build/chat --overwrite
+	build/chat "What is the capital of France?" --max-tokens 24
 	$(BIN)/edgeq compile demo:minilm --target native --bits w8a8 --lengths 32,128 -o build/minilm --overwrite
 	$(BIN)/edgeq run build/minilm --text "A cat sits on the mat." --text "A kitten rests on a rug." --text "Shares fell sharply today."
 	$(BIN)/edgeq profile build/minilm --brief

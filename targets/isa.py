@@ -41,5 +41,5 @@ class Isa:
 
     def tvm_target(self) -> dict[str, object]:
         """The dictionary that `tvm.target.Target` takes."""
-        target = {"kind": "llvm", "mtriple": self.triple, "mcpu": self.mcpu, "mattr": list(self.mattr)}
-        return {**target, "cl-opt": list(self.llvm_options)} if self.llvm_options else target
+        options = {"cl-opt": list(self.llvm_options)} if self.llvm_options else {}
+        return {"kind": "llvm", "mtriple": self.triple, "mcpu": self.mcpu, "mattr": list(self.mattr), **options}
