@@ -101,6 +101,6 @@ def _refused(stderr: str) -> EdgeqError:
     if "CPU model" in said:
         return UsageError(f"qemu: {said}; try cortex-a72, cortex-a76 or max")
     if "plugin" in said:
-        advice = "counting needs dynamically linked emulators of QEMU 6.0 to 8.2 with plugins (Debian 12, Ubuntu 24.04)"
+        advice = "counting needs dynamically linked emulators of QEMU 7.2 to 8.2 with plugins (Debian 12, Ubuntu 24.04)"
         return TargetError(f"the emulator takes no plugin: {said}; {advice}")
     return ToolchainError(f"the emulator did not start: {said}")
