@@ -248,6 +248,13 @@ def test_opening_and_closing_leaves_nothing_behind(toy: Toy, programs, loader: L
 
 
 @EVERY
+def test_signals_are_for_the_program(toy: Toy, programs, loader: Loader) -> None:
+    """The library's threads have no thread-local storage, which a handler may need."""
+    done = programs(HERE / "signals.c", loader).run(toy.library, "cortex-a72", str(toy.here))
+    assert (done.returncode, done.stdout) == (0, b"0\n")
+
+
+@EVERY
 def test_variants_are_found_without_proc(toy: Toy, programs, tiny_library: Path, loader: Loader) -> None:
     """By the identification registers; the emulator shows no i8mm there."""
     weights = tiny_library.parent / "weights.safetensors"
