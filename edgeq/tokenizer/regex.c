@@ -4,7 +4,8 @@
  * time of a match by what the loops read. */
 #include "tok.h"
 
-enum { MATCH, CHAR, SET, LOOP, POSSESSIVE, TRY, JUMP, LOOK };
+enum { MATCH, CHAR, SET, LOOP, POSSESSIVE, TRY, JUMP, LOOK, BEHIND, EDGE };
+enum { LINE_START, LINE_END, TEXT_START, TEXT_END, WORD_EDGE, NO_WORD_EDGE };
 typedef struct {
   uint32_t op, a, b, c;
 } instruction;
@@ -38,6 +39,26 @@ static ptrdiff_t run_loop(const matcher *m, const instruction *i, size_t pc, siz
   }
 }
 
+static int was_in_set(const matcher *m, uint32_t mask, size_t at)
+{
+  size_t bytes;
+  return at && tok_is(m->t, mask, tok_decode_last(m->text, at, &bytes));
+}
+
+static int is_edge(const matcher *m, const instruction *i, size_t at)
+{
+  size_t bytes;
+  int word_edge = was_in_set(m, i->b, at) != in_set(m, i->b, at, &bytes);
+  switch (i->a) {
+  case LINE_START: return !at || (m->text[at - 1] == '\n' && at < m->n);
+  case LINE_END: return at == m->n || m->text[at] == '\n';
+  case TEXT_START: return !at;
+  case TEXT_END: return at == m->n;
+  case WORD_EDGE: return word_edge;
+  default: return !word_edge;
+  }
+}
+
 static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
 {
   while (pc < m->count) {
@@ -64,6 +85,12 @@ static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
       if ((run(m, pc + 1, at) >= 0) == (i->b != 0)) return -1;
       pc = i->a;
       continue;
+    case BEHIND: /* a: mask, b: 1 when it must not match */
+      if (was_in_set(m, i->a, at) == (i->b != 0)) return -1;
+      break;
+    case EDGE: /* a: which, b: mask of word characters */
+      if (!is_edge(m, i, at)) return -1;
+      break;
     default: return -1;
     }
     at += bytes, pc++;

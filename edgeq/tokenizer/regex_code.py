@@ -5,9 +5,24 @@ from __future__ import annotations
 from edgeq.errors import UnsupportedError
 from edgeq.tokenizer.kinds import Kinds
 from edgeq.tokenizer.probe import CODES, Mask, np, regex_class
-from edgeq.tokenizer.regex_parse import INFINITE, Char, Choice, Look, Node, Repeat, Sequence, Set, parse, shortest
+from edgeq.tokenizer.regex_parse import (
+    EDGES,
+    INFINITE,
+    Behind,
+    Char,
+    Choice,
+    Edge,
+    Look,
+    Node,
+    Repeat,
+    Sequence,
+    Set,
+    is_single,
+    parse,
+    shortest,
+)
 
-MATCH, CHAR, SET, LOOP, POSSESSIVE, TRY, JUMP, LOOK = range(8)
+MATCH, CHAR, SET, LOOP, POSSESSIVE, TRY, JUMP, LOOK, BEHIND, EDGE = range(10)
 MAX_COPIES = 16  # of a repeated group
 
 
@@ -66,16 +81,32 @@ class RegexCode:
             self._choice(node)
         elif isinstance(node, Look):
             self._look(node)
+        elif isinstance(node, Behind):
+            self.code.append([BEHIND, self._mask(node.item), int(node.negative), 0])
+        elif isinstance(node, Edge):
+            self.code.append([EDGE, EDGES.index(node.name), self._mask(Set(r"\w")), 0])
         else:
             self._repeat(node)
 
     def _mask(self, node: Node) -> int:
+        return self.kinds.add(self._members(node))
+
+    def _members(self, node: Node) -> Mask:
+        """Code points of a node that matches one character."""
         if isinstance(node, Set):
-            return self.kinds.add(regex_class(node.source))
-        assert isinstance(node, Char)
+            return self._ask(node.source)
         mask = np.zeros(CODES, dtype=bool)
-        mask[ord(node.char)] = True
-        return self.kinds.add(mask)
+        if isinstance(node, Char):
+            mask[ord(node.char)] = True
+        elif isinstance(node, Choice):
+            mask = np.logical_or.reduce([self._members(item) for item in node.items])
+        return mask
+
+    def _ask(self, source: str) -> Mask:
+        try:
+            return regex_class(source)
+        except Exception as error:  # the library raises bare Exception
+            raise self._refuse(f"has the class {source!r} ({error})") from None
 
     def _choice(self, node: Choice) -> None:
         jumps = []
@@ -95,7 +126,7 @@ class RegexCode:
         self.code[look][1] = len(self.code)
 
     def _repeat(self, node: Repeat) -> None:
-        if isinstance(node.item, Set | Char):
+        if is_single(node.item):
             self.code.append([POSSESSIVE if node.possessive else LOOP, self._mask(node.item), node.low, node.high])
             return
         if node.high > MAX_COPIES or node.possessive:

@@ -60,7 +60,23 @@ class Look:
     negative: bool
 
 
-Node = Set | Char | Sequence | Choice | Repeat | Look
+@dataclass(frozen=True)
+class Behind:
+    """The character before must (not) be one of these."""
+
+    item: Node
+    negative: bool
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A place between characters: one of EDGES."""
+
+    name: str
+
+
+Node = Set | Char | Sequence | Choice | Repeat | Look | Behind | Edge
+EDGES = ("^", "$", r"\A", r"\z", r"\b", r"\B")  # starts and ends of lines and of the text, edges of words or none
 _QUANTIFIER = re.compile(r"[?*+]|\{(\d*)(,?)(\d*)\}")
 _ESCAPE = re.compile(r"\\(?:[pP]\{\^?\w+\}|x\{[0-9a-fA-F]+\}|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{4}|[sSdDwWhHrntfve]|[^\w])")
 _SHORTHAND = "sSdDwWhHpP"
@@ -83,12 +99,17 @@ def shortest(node: Node) -> int:
     """Characters that a match has at least."""
     if isinstance(node, Set | Char):
         return 1
-    if isinstance(node, Look):
+    if isinstance(node, Look | Behind | Edge):
         return 0
     if isinstance(node, Repeat):
         return node.low * shortest(node.item)
     lengths = [shortest(item) for item in node.items]
     return sum(lengths) if isinstance(node, Sequence) else min(lengths)
+
+
+def is_single(node: Node) -> bool:
+    """Does it match exactly one character, whichever way?"""
+    return isinstance(node, Set | Char) or (isinstance(node, Choice) and all(map(is_single, node.items)))
 
 
 class _Parser:
@@ -98,7 +119,7 @@ class _Parser:
     def refuse(self, what: str) -> UnsupportedError:
         return UnsupportedError(
             f"tokenizer.json: pattern {self.pattern!r}: {what} at character {self.at}; edgeq's tokenizer knows classes,"
-            " greedy quantifiers, groups, (?i:...) and lookahead"
+            " greedy quantifiers, groups, (?i:...), lookahead and edges"
         )
 
     def sees(self, text: str) -> bool:
@@ -110,6 +131,7 @@ class _Parser:
         return found
 
     def choice(self, folded: bool) -> Node:
+        folded = self.take("(?i)") or folded  # holds for every alternative up to the group's end
         items = [self.sequence(folded)]
         while self.take("|"):
             items.append(self.sequence(folded))
@@ -118,9 +140,6 @@ class _Parser:
     def sequence(self, folded: bool) -> Node:
         items: list[Node] = []
         while self.at < len(self.pattern) and not self.sees("|") and not self.sees(")"):
-            if self.take("(?i)"):
-                folded = True
-                continue
             items.append(self.quantified(self.atom(folded)))
         if folded:
             self.check_folding(items)
@@ -141,6 +160,9 @@ class _Parser:
     def atom(self, folded: bool) -> Node:
         if self.sees("("):
             return self.group(folded)
+        for edge in EDGES:
+            if self.take(edge):
+                return Edge(edge)
         start = self.at
         if self.sees("["):
             self.skip_class()
@@ -149,7 +171,7 @@ class _Parser:
             if not found:
                 raise self.refuse(f"{self.pattern[self.at : self.at + 2]}")
             self.at = found.end()
-        elif self.pattern[self.at] in "^$*+?{":
+        elif self.pattern[self.at] in "*+?{":
             raise self.refuse(self.pattern[self.at])
         else:
             self.at += 1
@@ -167,14 +189,18 @@ class _Parser:
         raise self.refuse("a class without end")
 
     def group(self, folded: bool) -> Node:
-        negative = self.sees("(?!")
-        look = self.take("(?!") or self.take("(?=")
-        if not look:
-            folded = self.open_group(folded)
+        for opening, make in _LOOKS.items():
+            if self.take(opening):
+                return make(self.rest_of_group(folded, make is Behind), "!" in opening)
+        return self.rest_of_group(self.open_group(folded))
+
+    def rest_of_group(self, folded: bool, single: bool = False) -> Node:
         item = self.choice(folded)
+        if single and not is_single(item):
+            raise self.refuse("a look behind at more than one character")
         if not self.take(")"):
             raise self.refuse("a group without end")
-        return Look(item, negative) if look else item
+        return item
 
     def open_group(self, folded: bool) -> bool:
         if self.take("(?i:"):
@@ -186,8 +212,8 @@ class _Parser:
 
     def quantified(self, item: Node) -> Node:
         while found := _QUANTIFIER.match(self.pattern, self.at):
-            if isinstance(item, Look):
-                raise self.refuse("a repeated lookahead")
+            if isinstance(item, Look | Behind | Edge):
+                raise self.refuse("a repeated place")
             self.at = found.end()
             low, high = self.bounds(found)
             item = Repeat(item, low, high)
@@ -205,6 +231,9 @@ class _Parser:
         if not low and not high:
             raise self.refuse("a quantifier without numbers")
         return int(low or 0), int(high) if high else INFINITE if comma else int(low)
+
+
+_LOOKS: dict[str, type[Look] | type[Behind]] = {"(?!": Look, "(?=": Look, "(?<!": Behind, "(?<=": Behind}
 
 
 def _single(source: str, folded: bool) -> Node:

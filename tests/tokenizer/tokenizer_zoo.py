@@ -113,8 +113,9 @@ def o200k() -> Tokenizer:
 
 
 def deepseek() -> Tokenizer:
+    ends = _regex(r"\s+$")
     han = _regex("[一-龥\u3040-ゟ゠-ヿ]+")
-    return _byte_level(_regex(r"\p{N}{1,3}"), han, _regex(DEEPSEEK))
+    return _byte_level(_regex(r"\p{N}{1,3}"), ends, han, _regex(DEEPSEEK))
 
 
 def falcon() -> Tokenizer:
