@@ -1,29 +1,23 @@
-"""Libraries for Android: they need nothing, and under another's loader and libc they compute what model.so computes."""
+"""Libraries for Android, under loaders and libcs of others, compute and refuse what model.so does."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy_model
+from android_toy import Toy, build_here, make
 from both_targets import BothTargets, Feed
-from click.testing import CliRunner
-from loaders import HERE, LOADERS, Loader, Program, readelf
+from loaders import HERE, LOADERS, Loader, Program
 from qemu import CPUS, available
 
-from edgeq.cli.app import app
 from edgeq.compiler import Options
-from edgeq.errors import ArtifactError, UnsupportedError
 from edgeq.lower.android import link_android
 from edgeq.lower.build import WEIGHTS
-from edgeq.lower.toolchain import RUNTIME, archive
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session
 from edgeq.targets import find
@@ -32,36 +26,17 @@ pytestmark = pytest.mark.skipif(not available(), reason="no qemu-aarch64: run .c
 EVERY = pytest.mark.parametrize("loader", LOADERS, ids=lambda loader: loader.name)
 OBJDUMP = "llvm-objdump-19"
 TOKENS = [256, 72, 101, 108, 108, 111, 32, 119, 111, 114, 108, 100, 33, 10, 65, 66, 67]  # more than one chunk
-STRESS = HERE.parent / "runtime" / "stress.c"
-
-
-@dataclass(frozen=True)
-class Toy:
-    """The toy as a library for Android, and as model.so of this machine, with one weights file."""
-
-    library: Path
-    here: Path
-
-    @property
-    def weights(self) -> Path:
-        return self.here / "weights.safetensors"
-
-
-def make_artifact(folder: Path) -> Path:
-    """The toy as an artifact for arm64: its kernels are in its plan."""
-    toy_model.build(folder)
-    shutil.copy(toy_model.HERE / "toy.c", folder / "model.c")
-    archive([], folder / "kernels.a")
-    toy_model.write_manifest(folder, target="arm64")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    folder = make_artifact(tmp_path_factory.mktemp("toy"))
-    library = folder / "libedgeq_toy.so"
-    link_android(folder, library)
-    return Toy(library, folder)
+    return make(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def static_toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """An encoder-decoder: static entries and tokens."""
+    return make(tmp_path_factory.mktemp("static"), "toy_static.c")
 
 
 @pytest.fixture(scope="module")
@@ -97,46 +72,6 @@ def tiny_library(tiny: BothTargets) -> Path:
     return library
 
 
-def build_here(main: Path, toy: Toy, out: Path) -> Path:
-    options = ["-O1", f"-I{RUNTIME}", "-pthread", str(toy.here / "model.so"), f"-Wl,-rpath,{toy.here}", "-o", str(out)]
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", str(main), *options], check=True, capture_output=True)
-    return out
-
-
-def test_it_needs_nothing(toy: Toy) -> None:
-    tags = {row[1].strip("()") for row in readelf("-d", toy.library) if len(row) > 2 and row[0].startswith("0x")}
-    assert not tags & {"NEEDED", "TEXTREL", "INIT", "INIT_ARRAY", "FINI", "FINI_ARRAY", "RUNPATH", "RPATH"}
-    assert {"SONAME", "HASH", "GNU_HASH"} <= tags
-    symbols = [row for row in readelf("--dyn-syms", toy.library) if len(row) >= 7 and row[0].rstrip(":").isdigit()]
-    assert [row[0] for row in symbols if row[6] == "UND"] == ["0:"]
-    kinds = {row[2] for row in readelf("-r", toy.library) if len(row) > 2 and row[2].startswith("R_")}
-    assert kinds == {"R_AARCH64_RELATIVE"}
-
-
-def test_it_exports_the_api_and_nothing_else(toy: Toy) -> None:
-    symbols = [row for row in readelf("--dyn-syms", toy.library) if len(row) == 8 and row[6].isdigit()]
-    declared = re.findall(r"^EDGEQ_API .*?(edgeq_\w+)\(", (RUNTIME / "edgeq.h").read_text(), re.MULTILINE)
-    assert sorted(row[7] for row in symbols) == sorted(declared)
-
-
-def test_segments_stand_on_pages_of_16_kb(toy: Toy) -> None:
-    segments = [row for row in readelf("-l", toy.library) if row and (row[0] == "LOAD" or row[0].startswith("GNU_"))]
-    loads = [row for row in segments if row[0] == "LOAD"]
-    assert {row[-1] for row in loads} == {"0x4000"}
-    ends, starts = [int(r[2], 16) + int(r[5], 16) for r in loads], [int(r[2], 16) for r in loads]
-    assert all(start // 0x4000 > (end - 1) // 0x4000 for end, start in zip(ends, starts[1:], strict=False))
-    assert {"".join(row[6:-1]) for row in loads} == {"R", "RE", "RW"}
-    relro, stack = (next(row for row in segments if row[0] == name) for name in ("GNU_RELRO", "GNU_STACK"))
-    assert (int(relro[2], 16) + int(relro[5], 16)) % 0x4000 == 0
-    assert "E" not in "".join(stack[6:-1])
-    assert not [row for row in readelf("-l", toy.library) if row[:1] == ["TLS"]]
-
-
-def test_nothing_is_written_but_error_numbers(toy: Toy) -> None:
-    sizes = {row[1]: int(row[5], 16) for row in readelf("-S", toy.library) if row[1:2] and row[1][0] == "."}
-    assert sizes.get(".data", 0) == 0 and sizes.get(".bss", 0) <= 512
-
-
 @EVERY
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_computes_what_model_so_computes(toy: Toy, programs, drive_here: Path, loader: Loader, threads: int) -> None:
@@ -149,11 +84,15 @@ def test_it_computes_what_model_so_computes(toy: Toy, programs, drive_here: Path
 
 
 @EVERY
-def test_threads_profiles_and_samples_agree(toy: Toy, programs, tmp_path: Path, loader: Loader) -> None:
-    """A program with threads of its own, each with a context and workers."""
-    here = build_here(STRESS, toy, tmp_path / "stress")
+@pytest.mark.parametrize(("model", "main"), [("toy", "stress.c"), ("static_toy", "stress_static.c")])
+def test_threads_profiles_and_samples_agree(
+    request: pytest.FixtureRequest, programs, tmp_path: Path, loader: Loader, model: str, main: str
+) -> None:
+    """Programs with threads of their own, each with a context and workers."""
+    toy, source = request.getfixturevalue(model), toy_model.HERE / main
+    here = build_here(source, toy, tmp_path / "stress")
     expected = subprocess.run([here, toy.here], capture_output=True, check=True).stdout
-    done = programs(STRESS, loader).run(toy.library, "cortex-a76", str(toy.here))
+    done = programs(source, loader).run(toy.library, "cortex-a76", str(toy.here))
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, b"")
 
 
@@ -261,36 +200,3 @@ def test_variants_are_found_without_proc(toy: Toy, programs, tiny_library: Path,
     for cpu, variant in {"cortex-a72": "neon", "cortex-a76": "dotprod"}.items():
         done = programs(HERE / "no_files.c", loader).run(tiny_library, cpu, str(weights))
         assert (done.returncode, done.stdout.decode().strip()) == (0, variant)
-
-
-def test_other_targets_are_refused(toy: Toy, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(toy.here, tmp_path / "x86"))
-    toy_model.write_manifest(folder, target="x86-64")
-    with pytest.raises(UnsupportedError, match="compiled for x86-64; Android libraries are made of --target arm64"):
-        link_android(folder, tmp_path / "libedgeq.so")
-    toy_model.write_manifest(folder, target="arm64")
-    (folder / "kernels.a").unlink()
-    with pytest.raises(ArtifactError, match=r"kernels\.a"):
-        link_android(folder, tmp_path / "libedgeq.so")
-    assert not list(tmp_path.glob("*.so*"))
-
-
-def test_the_command_makes_it_once(toy: Toy, tmp_path: Path) -> None:
-    out = tmp_path / "new" / "libedgeq_toy.so"
-    call = ["package", str(toy.here), "--as", "library", "-o", str(out)]
-    made = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
-    assert made["total_bytes"] == out.stat().st_size == toy.library.stat().st_size
-    assert made["weights"] == str(toy.weights) and made["target"] == "arm64"
-    assert out.read_bytes() == toy.library.read_bytes()
-    again = CliRunner().invoke(app, call)
-    assert again.exit_code == 5 and "exists already" in again.stderr
-    assert CliRunner().invoke(app, [*call, "--overwrite"]).exit_code == 0
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
-
-
-def test_a_damaged_artifact_makes_no_library(toy: Toy, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(toy.here, tmp_path / "toy"))
-    (folder / "kernels.a").write_bytes(b"!<arch>\nx")
-    result = CliRunner().invoke(app, ["package", str(folder), "--as", "library", "-o", str(tmp_path / "lib.so")])
-    assert result.exit_code == 6 and "kernels.a" in result.stderr
-    assert not list(tmp_path.glob("lib*"))
