@@ -43,11 +43,11 @@ def read_segments(program: bytes) -> tuple[int, list[Segment]]:
     return start, [Segment(*_SEGMENT.unpack_from(program, start + i * size)) for i in range(count)]
 
 
-def add_segment(program: bytes, data_bytes: int) -> tuple[bytes, int]:
+def add_segment(program: bytes, data_bytes: int) -> bytes:
     """Make room for a read-only segment of `data_bytes` behind a program.
 
     Returns:
-        the program with the new header, padded to where the segment's bytes begin in the file, and its address.
+        the program with the new header, padded to where the segment's bytes begin in the file.
 
     Raises:
         ToolchainError: no ELF, or no note whose header can be taken.
@@ -66,7 +66,7 @@ def add_segment(program: bytes, data_bytes: int) -> tuple[bytes, int]:
     out = bytearray(program) + bytes(offset - len(program))
     for i, segment in enumerate(segments):
         _SEGMENT.pack_into(out, start + i * _SEGMENT.size, *vars(segment).values())
-    return bytes(out), address
+    return bytes(out)
 
 
 def aligned(value: int, align: int) -> int:

@@ -133,7 +133,7 @@ def _header(facts: bytes, vocabulary: bytes, weights_bytes: int) -> tuple[bytes,
 def _write(weights: Path, output: Path, code: bytes, facts: bytes, vocabulary: bytes, overwrite: bool) -> int:
     """Write beside the output, then rename; returns the bytes of the file."""
     begin, segment_bytes = _header(facts, vocabulary, weights.stat().st_size)
-    program, _ = add_segment(code, segment_bytes)
+    program = add_segment(code, segment_bytes)
     total = len(program) + segment_bytes
     part = None
     try:
