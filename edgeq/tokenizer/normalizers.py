@@ -130,9 +130,17 @@ def _byte_level(spec: Spec, builder: Builder, program: Program) -> None:
 
 def replace_arguments(spec: Spec, builder: Builder) -> tuple[int, ...]:
     """Program, plain text, content: the arguments of Replace here and among decoders."""
+    return *pattern_arguments(spec, builder), *builder.blob.string(spec["content"])
+
+
+def pattern_arguments(spec: Spec, builder: Builder) -> tuple[int, ...]:
+    """Program and plain text of a pattern; one of the two is none."""
     ((kind, pattern),) = spec["pattern"].items()
-    program = builder.regex.add(pattern) if kind == "Regex" else NONE
-    return program, *builder.blob.string("" if kind == "Regex" else pattern), *builder.blob.string(spec["content"])
+    if kind == "Regex":
+        return builder.regex.add(pattern), 0, 0
+    if not pattern:
+        raise UnsupportedError(f"tokenizer.json: {spec['type']} with an empty pattern")
+    return NONE, *builder.blob.string(pattern)
 
 
 NORMALIZERS: dict[str, Callable[[Spec, Builder, Program], None]] = {

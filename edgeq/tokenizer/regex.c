@@ -45,6 +45,7 @@ static int was_in_set(const matcher *m, uint32_t mask, size_t at)
   return at && tok_is(m->t, mask, tok_decode_last(m->text, at, &bytes));
 }
 
+/* a: which edge, b: mask of word characters */
 static int is_edge(const matcher *m, const instruction *i, size_t at)
 {
   size_t bytes;
@@ -57,6 +58,14 @@ static int is_edge(const matcher *m, const instruction *i, size_t at)
   case WORD_EDGE: return word_edge;
   default: return !word_edge;
   }
+}
+
+/* What takes no character: a look ahead (b: 1 when it must not match) or behind (a: mask, b: likewise), an edge. */
+static int holds(const matcher *m, const instruction *i, size_t pc, size_t at)
+{
+  if (i->op == LOOK) return (run(m, pc + 1, at) >= 0) != (i->b != 0);
+  if (i->op == BEHIND) return was_in_set(m, i->a, at) != (i->b != 0);
+  return is_edge(m, i, at);
 }
 
 static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
@@ -81,15 +90,14 @@ static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
       pc = i->a;
       continue;
     case JUMP: pc = i->a; continue;
-    case LOOK: /* a: where to go on, b: 1 when it must not match */
-      if ((run(m, pc + 1, at) >= 0) == (i->b != 0)) return -1;
-      pc = i->a;
-      continue;
-    case BEHIND: /* a: mask, b: 1 when it must not match */
-      if (was_in_set(m, i->a, at) == (i->b != 0)) return -1;
-      break;
-    case EDGE: /* a: which, b: mask of word characters */
-      if (!is_edge(m, i, at)) return -1;
+    case LOOK:
+    case BEHIND:
+    case EDGE:
+      if (!holds(m, i, pc, at)) return -1;
+      if (i->op == LOOK) {
+        pc = i->a;
+        continue;
+      }
       break;
     default: return -1;
     }

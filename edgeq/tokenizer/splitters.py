@@ -10,6 +10,7 @@ import numpy as np
 from edgeq.errors import UnsupportedError
 from edgeq.tokenizer import probe
 from edgeq.tokenizer.blob import NONE
+from edgeq.tokenizer.normalizers import pattern_arguments
 from edgeq.tokenizer.probe import CODES, Mask
 from edgeq.tokenizer.program import Builder, Program
 
@@ -49,9 +50,7 @@ def _byte_level(spec: Spec, builder: Builder, program: Program) -> None:
 
 
 def _split(spec: Spec, builder: Builder, program: Program) -> None:
-    ((kind, pattern),) = spec["pattern"].items()
-    code = builder.regex.add(pattern) if kind == "Regex" else NONE
-    text = builder.blob.string("" if kind == "Regex" else pattern)
+    code, *text = pattern_arguments(spec, builder)
     program.add(PATTERN, code, BEHAVIORS[spec["behavior"]], int(spec["invert"]), *text)
 
 
