@@ -16,13 +16,14 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import arm64_llama_cpp as llama_cpp
 from arm64_figures import Figures, of_edgeq, of_llama_cpp
 from arm64_table import breakdown, table
 
+from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.counter import emulator_version
 
 MODEL = "demo:smollm2-135m"
@@ -38,17 +39,16 @@ def artifact(cache: Path, bits: str) -> Path:
     return path
 
 
-def peers(args: argparse.Namespace, cpu: str) -> list[Figures]:
-    """Every build of llama.cpp for this CPU, counted once it has answered and repacked."""
-    found = []
+def peers(args: argparse.Namespace, cpu: str) -> Iterator[Figures]:
+    """Every build of llama.cpp for this CPU, counted once it has answered."""
     for compiler in args.compiler or llama_cpp.compilers():
-        for name in llama_cpp.BUILDS[cpu]:
+        for name in args.build or llama_cpp.BUILDS[cpu]:
             peer = llama_cpp.build(args.cache, compiler, name, args.jobs)
             gguf = llama_cpp.model(args.cache, peer, cpu)
             print(f"{cpu}, {peer.name} answers: {llama_cpp.answer(peer, cpu, gguf)!r}", file=sys.stderr)
-            found.append(of_llama_cpp(peer, cpu, gguf, args.prompt, args.decode))
-            print(f"{found[-1].said}: {found[-1].decode / 1e6:.1f} M a token", file=sys.stderr)
-    return found
+            figures = of_llama_cpp(peer, cpu, gguf, args.prompt, args.decode)
+            print(f"{figures.said}: {figures.decode / 1e6:.1f} M a token", file=sys.stderr)
+            yield figures
 
 
 def earlier(paths: Sequence[Path], cpu: str) -> list[Figures]:
@@ -58,14 +58,20 @@ def earlier(paths: Sequence[Path], cpu: str) -> list[Figures]:
     return [Figures(**{**row, "prefill": {int(n): figure for n, figure in row["prefill"].items()}}) for row in rows]
 
 
-def measure(args: argparse.Namespace) -> list[Figures]:
+def measure(args: argparse.Namespace) -> Iterator[Figures]:
     """All figures, CPU after CPU."""
     artifacts = args.artifact or [artifact(args.cache, bits) for bits in args.bits]
-    rows = []
     for cpu in args.cpu or llama_cpp.BUILDS:
-        rows += earlier(args.peers, cpu) if args.peers else peers(args, cpu)
-        rows += [of_edgeq(path, cpu, args.prompt, args.decode) for path in artifacts]
-    return rows
+        yield from earlier(args.peers, cpu) if args.peers else peers(args, cpu)
+        for path in artifacts:
+            yield of_edgeq(path, cpu, args.prompt, args.decode)
+
+
+def write(path: Path, rows: Sequence[Figures]) -> None:
+    """Every figure, as JSON that --peers reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"emulator": emulator_version(ARM64), "rows": [dataclasses.asdict(row) for row in rows]}
+    path.write_text(json.dumps(facts, indent=1))
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,6 +80,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path("build/bench"))
     parser.add_argument("--cpu", action="append", choices=list(llama_cpp.BUILDS), help="default: all")
     parser.add_argument("--compiler", action="append", choices=["gcc", "clang"], help="default: those found")
+    parser.add_argument("--build", action="append", choices=list(llama_cpp.FLAGS), help="of llama.cpp")
     parser.add_argument("--bits", action="append", help="edgeq's formats; default: w4a8")
     parser.add_argument("--artifact", type=Path, action="append", help="instead of --bits: one made elsewhere")
     parser.add_argument(
@@ -91,11 +98,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Count and print."""
     args = arguments()
-    rows = measure(args)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        facts = {"emulator": emulator_version(), "rows": [dataclasses.asdict(row) for row in rows]}
-        args.json.write_text(json.dumps(facts, indent=1))
+    rows: list[Figures] = []
+    for row in measure(args):
+        rows.append(row)
+        if args.json:
+            write(args.json, rows)
     print(table(rows), breakdown(rows, "decode"), breakdown(rows, "prefill"), sep="\n\n")
 
 
