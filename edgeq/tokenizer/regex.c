@@ -94,11 +94,8 @@ static ptrdiff_t run(const matcher *m, size_t pc, size_t at)
     case BEHIND:
     case EDGE:
       if (!holds(m, i, pc, at)) return -1;
-      if (i->op == LOOK) {
-        pc = i->a;
-        continue;
-      }
-      break;
+      pc = i->op == LOOK ? i->a : pc + 1;
+      continue;
     default: return -1;
     }
     at += bytes, pc++;

@@ -1,7 +1,9 @@
 /* Token texts and the hash table that finds them. */
 #include "tok.h"
 
-#define MAX_DEPTH 40 /* of a token made of tokens; vocabulary.py stores deeper ones as they are */
+/* Of a token made of tokens; vocabulary.py stores texts of deeper or longer ones as they are. */
+#define MAX_DEPTH 40
+#define MAX_PARTS 2048
 
 uint32_t tok_hash(uint32_t hash, const char *text, size_t n)
 {
@@ -49,7 +51,7 @@ static void expand(const edgeq_tokenizer *t, uint32_t id, tok_bytes *out)
   uint32_t stack[MAX_DEPTH + 2], first = t->model[TOK_FIRST_MERGED];
   size_t n = 0, literals = tok_count(t, TOK_LITERALS), item;
   stack[n++] = id;
-  while (n) {
+  for (int parts = 0; n && parts < MAX_PARTS; parts++) {
     id = stack[--n];
     if ((item = literal(t, id)) < literals) {
       tok_text text = stored(t, item);

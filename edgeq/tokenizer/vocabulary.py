@@ -11,7 +11,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.tokenizer.blob import NONE, Blob, Section, Word
 
 MAX_IDS = 1 << 24
-MAX_DEPTH = 32  # of a token made of tokens of tokens; `expand` has a stack of 40
+MAX_DEPTH, MAX_BYTES = 32, 1000  # of a token made of tokens of tokens; `expand` allows 40, and 2048 parts
 LOAD = 0.8
 
 
@@ -49,7 +49,7 @@ def write_merged_texts(blob: Blob, texts: Sequence[bytes], merges: Sequence[tupl
         depth[token] = 1 + max(depth[left], depth[right])
         if any(token <= side < stop for side in (left, right)) or depth[token] > MAX_DEPTH:
             return False
-        if texts[left] + texts[right] != texts[token]:
+        if texts[left] + texts[right] != texts[token] or len(texts[token]) > MAX_BYTES:
             return False
     stored = [i for i in range(len(texts)) if not first <= i < stop]
     if not stored:

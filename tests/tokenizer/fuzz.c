@@ -1,7 +1,7 @@
 /* Random bytes, ids and damaged blobs through the tokenizer, for a build with sanitizers:
  *
  *   gcc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Iedgeq/tokenizer edgeq/tokenizer/[a-z]*.c tests/tokenizer/fuzz.c
- *   ./a.out ROUNDS BLOB...
+ *   ASAN_OPTIONS=allocator_may_return_null=1 ./a.out ROUNDS BLOB...
  */
 #include <stdio.h>
 #include <stdlib.h>
