@@ -28,7 +28,10 @@ static const tok_added *longest(const edgeq_tokenizer *t, uint32_t low, uint32_t
 {
   const tok_added *best = NULL;
   for (size_t depth = 0; low < high; depth++) {
-    if (item(t, low)->bytes == depth) best = item(t, low++);
+    if (item(t, low)->bytes == depth) {
+      best = depth ? item(t, low) : NULL; /* an empty one, of a damaged blob, would be found for ever */
+      low++;
+    }
     if (depth == n) break;
     low = lower(t, low, high, depth, (uint8_t)text[depth]);
     high = lower(t, low, high, depth, (uint8_t)text[depth] + 1);
