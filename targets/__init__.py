@@ -37,9 +37,10 @@ def runs_here(name: str) -> bool:
 
 
 def find(name: str) -> Target:
-    """Target called `name` (`native` resolves to this machine's); raises UsageError listing the known ones."""
+    """Target called `name` or known so elsewhere (`native`: this machine's); raises UsageError listing the known."""
     targets = _all()
     resolved = native_name() if name == "native" else name
-    if resolved not in targets:
-        raise UsageError(f"unknown target {name!r}; known: {', '.join(names())}")
-    return targets[resolved]
+    for target in targets.values():
+        if resolved in (target.name, *target.machines, *target.aliases):
+            return target
+    raise UsageError(f"unknown target {name!r}; known: {', '.join(names())}")

@@ -32,4 +32,5 @@ TARGET = Target(
     isas=(I8MM, DOTPROD, NEON),
     about="64-bit ARM Linux, glibc 2.28 or newer, and Android; i8mm, dotprod or NEON, chosen when loaded",
     machines=("aarch64", "arm64"),
+    aliases=("arm64-v8a", "android"),
 )

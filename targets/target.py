@@ -18,6 +18,7 @@ class Target:
         isas: variants in order of preference; the last one runs on any CPU of the platform.
         about: one line for `edgeq targets`.
         machines: what `platform.machine()` says on it.
+        aliases: other names that `--target` takes for it, beside `machines`.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Target:
     isas: tuple[Isa, ...]
     about: str
     machines: tuple[str, ...]
+    aliases: tuple[str, ...] = ()

@@ -36,4 +36,5 @@ TARGET = Target(
     isas=(AVX512_VNNI, AVX2, PORTABLE),
     about="x86-64 Linux, glibc 2.28 or newer; AVX-512 VNNI, AVX2 or portable, chosen when loaded",
     machines=("x86_64", "AMD64"),
+    aliases=("amd64", "x64"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from edgeq import targets
@@ -40,3 +41,16 @@ def test_a_machine_without_a_target_still_gets_the_list(monkeypatch):
     assert result.exit_code == 0
     assert "no target for this machine" in result.stdout
     assert "x86-64" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("aarch64", "arm64"), ("arm64-v8a", "arm64"), ("android", "arm64"), ("x86_64", "x86-64"), ("amd64", "x86-64")],
+)
+def test_names_that_others_give_a_target(name, target):
+    assert targets.find(name).name == target
+
+
+def test_arm_alone_may_mean_32_bits_and_is_refused():
+    with pytest.raises(UsageError, match="unknown target 'arm'; known: native, x86-64, arm64"):
+        targets.find("arm")
