@@ -19,6 +19,9 @@ EXAMPLES = (
     "edgeq devices serve adb --tracker 192.168.0.2:9190 --key pixel",
 )
 
+OTHERS = """others: ssh://[user@]host[:port], any machine that ssh reaches; adb[:serial], an Android device;
+pool:[host:port/]name, lent by `edgeq devices serve`. `edgeq devices DEVICE` describes one."""
+
 
 class Devices(click.Group):
     """A group whose first word may also be a device: `edgeq devices adb` describes it, `edgeq devices` lists."""
@@ -38,7 +41,12 @@ class Devices(click.Group):
 device_dir = click.option("--device-dir", help="Folder of edgeq's on the device; default: ~/.cache/edgeq/device there.")
 
 
-@click.group("devices", cls=Devices, short_help="List, describe and measure devices.")
+@click.group(
+    "devices",
+    cls=Devices,
+    subcommand_metavar="[DEVICE... | COMMAND [ARGS]...]",
+    short_help="List, describe and measure devices.",
+)
 def command() -> None:
     """List the devices at hand, or describe and measure one.
 
@@ -60,6 +68,7 @@ def list_(as_json: bool) -> None:
     from edgeq.cli.table import table
 
     click.echo(table(("device", "about"), found))
+    click.echo(f"\n{OTHERS}")
 
 
 @command.command("describe", cls=Command, examples=EXAMPLES[1:3])
@@ -118,8 +127,8 @@ def clean(device: str, device_dir: str | None) -> None:
     from edgeq.devices.device import open_device
 
     with open_device(device, device_dir) as opened:
-        for there in ("models", "probe"):
-            opened.remove(there)
+        found = opened.clean()
+    click.echo(f"deleted what edgeq had in {found.folder}: {found.bytes:,} bytes")
 
 
 @command.command("serve", cls=Command, examples=EXAMPLES[4:])

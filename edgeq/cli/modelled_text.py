@@ -12,6 +12,8 @@ NOTE = "modelled: nothing here was timed; counts are exact, cycles and times are
 def text(result: dict[str, Any]) -> str:
     """Tables: an entry a block, kernels by executed instructions, then what would follow for each processor."""
     head = f"{result['model']} {result['bits']} ({result['variant']} on {result['device']}, 1 thread)\n{NOTE}"
+    cores = {cpu: p["stands_for"] for cpu, p in result["assumptions"]["processors"].items()}
+    head += "\ncores: " + "; ".join(f"{cpu} = {about}" for cpu, about in cores.items())
     blocks = [_entry(name, entry) for name, entry in result["entries"].items()]
     return "\n\n".join([head, *blocks, _processors(result["assumptions"])])
 
@@ -20,7 +22,7 @@ def _entry(name: str, entry: dict[str, Any]) -> str:
     rows = [_kernel(kernel, entry) for kernel in entry["kernels"]]
     rows.append(_total(entry))
     heading = (
-        f"{name}: kernel",
+        f"{_walk(name, entry)}: kernel",
         "calls",
         "instructions",
         "share",
@@ -28,8 +30,15 @@ def _entry(name: str, entry: dict[str, Any]) -> str:
         *(f"{cpu} Mcycles" for cpu in entry["estimate"]),
     )
     unit = "token" if name in ("prefill", "decode") else "run"
-    exact = f"{entry['instructions_per_row']:,.0f} instructions a {unit}, exactly; mean of {entry['runs']} runs"
+    exact = f"{entry['instructions_per_row']:,.0f} instructions a {unit}, exactly"
+    if entry["runs"] > 1:
+        exact += f"; the table is the mean of {entry['runs']} runs"
     return "\n".join([table(heading, rows), exact, *(_estimate(name, entry, cpu) for cpu in entry["estimate"])])
+
+
+def _walk(name: str, entry: dict[str, Any]) -> str:
+    """The entry, and how many tokens all figures of its table but those a token are of."""
+    return f"{name} of {entry['rows']} tokens" if entry["rows"] > 1 else name
 
 
 def _kernel(kernel: dict[str, Any], entry: dict[str, Any]) -> tuple[Any, ...]:

@@ -102,8 +102,12 @@ def _profile(artifact: Path, settings: Settings, where: Where, progress: Report)
     """In this process on this machine, else on the device."""
     from edgeq.errors import UsageError
 
-    assumed = where.bandwidth or where.calibrated
-    if where.device == "local" and not assumed:
+    kind, _, cpu = where.device.partition(":")
+    if kind == "qemu":
+        return _modelled(artifact, settings, cpu, where, progress)
+    if where.bandwidth or where.calibrated:
+        raise UsageError(f"{where.device} is measured: --bandwidth and --calibrated are for --device qemu")
+    if where.device == "local":
         from edgeq.measure.profile import profile
 
         return profile(artifact, settings, progress)
@@ -111,20 +115,19 @@ def _profile(artifact: Path, settings: Settings, where: Where, progress: Report)
     from edgeq.devices.profile import profile_on
 
     with open_device(where.device, where.folder) as opened:
-        if opened.emulated:
-            return _modelled(artifact, settings, opened.name, where, progress)
-        if assumed:
-            raise UsageError(f"{opened.name} is measured: --bandwidth and --calibrated are for --device qemu")
         return profile_on(opened, artifact, settings, progress)
 
 
-def _modelled(artifact: Path, settings: Settings, device: str, where: Where, progress: Report) -> dict[str, Any]:
+def _modelled(artifact: Path, settings: Settings, cpu: str, where: Where, progress: Report) -> dict[str, Any]:
     from edgeq.errors import UsageError
     from edgeq.modelled import device_file
     from edgeq.modelled.estimate import BANDWIDTH
     from edgeq.modelled.profile import Settings as Modelled
     from edgeq.modelled.profile import profile_modelled
 
+    device = where.device
+    if where.folder:
+        raise UsageError(f"--device {device} keeps nothing of its own: leave out --device-dir")
     if settings.prefill and len(settings.prefill) > 1:
         raise UsageError(f"--device {device} counts one prompt: give a single length to --prefill")
     if settings.threads > 1:
@@ -134,7 +137,7 @@ def _modelled(artifact: Path, settings: Settings, device: str, where: Where, pro
     model = device_file.read(where.calibrated) if where.calibrated else None
     prompt = settings.prefill[0] if settings.prefill else None
     given = Modelled(prompt, settings.decode, settings.variant, bandwidth=where.bandwidth or BANDWIDTH, device=model)
-    return profile_modelled(artifact, device.partition(":")[2], given, progress)
+    return profile_modelled(artifact, cpu, given, progress)
 
 
 def _lengths(given: str) -> tuple[int, ...]:

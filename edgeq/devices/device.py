@@ -23,6 +23,14 @@ class Completed:
     status: int
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """What was deleted: everything of edgeq's in `folder`, absolute on the device, and the bytes of disk it took."""
+
+    folder: str
+    bytes: int
+
+
 class Device(Protocol):
     """A machine with a folder of edgeq's. Paths on it are relative to that folder, which is where programs run.
 
@@ -51,6 +59,9 @@ class Device(Protocol):
 
     def remove(self, remote: str) -> None:
         """Delete a file or folder there; harmless when it is not there."""
+
+    def clean(self) -> Cleaned:
+        """Delete what edgeq has put there, and the folder if that leaves it empty; then only `close` is of use."""
 
     def close(self) -> None:
         """End the connection; pushed files stay."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgeq.devices.device import Completed
+from edgeq.devices.device import Cleaned, Completed
 from edgeq.devices.facts import DeviceFacts
 from edgeq.devices.hashing import xxh64
 from edgeq.devices.pool_job import BLOCK
@@ -85,6 +85,10 @@ class PoolDevice:
     def remove(self, remote: str) -> None:
         """See `Device`."""
         self._call("remove", remote=remote)
+
+    def clean(self) -> Cleaned:
+        """See `Device`."""
+        return Cleaned(**self._call("clean"))
 
     def close(self) -> None:
         """Give the device to whoever is next."""

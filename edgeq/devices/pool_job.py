@@ -6,6 +6,7 @@ import base64
 import os
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgeq.devices.shell_device import ShellDevice
 from edgeq.errors import EdgeqError, TargetError
 
 BLOCK = 4 << 20
-CALLS = ("describe", "holds", "append", "place", "start", "poll", "fetch", "read", "remove", "close")
+CALLS = ("describe", "holds", "append", "place", "start", "poll", "fetch", "read", "remove", "clean", "close")
 
 
 class Job:
@@ -93,6 +94,10 @@ class Job:
     def remove(self, remote: str) -> None:
         """Delete on the device."""
         self._device.remove(remote)
+
+    def clean(self) -> dict[str, Any]:
+        """Delete all on the device."""
+        return asdict(self._device.clean())
 
     def close(self) -> None:
         """End the connection to the device."""

@@ -14,16 +14,17 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
-from edgeq.devices.device import Completed
+from edgeq.devices.device import Cleaned, Completed
 from edgeq.devices.facts import DeviceFacts
 from edgeq.devices.hashing import xxh64
 from edgeq.devices.programs import probe
 from edgeq.devices.reading import meminfo
 from edgeq.errors import TargetError, UsageError
 from edgeq.lower.objects import cache_folder
+from edgeq.modelled.architecture import ARM64
 from edgeq.modelled.counter import emulate
 
-CPU = "cortex-a76"
+CPU = ARM64.cpu
 """Of a spec that names none: its instructions are those of most ARM devices in use."""
 
 
@@ -98,6 +99,16 @@ class QemuDevice:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+    def clean(self) -> Cleaned:
+        """See `Device`."""
+        there = [self.folder / "probe", *(p for p in (self.folder / "models").rglob("*") if p.is_file())]
+        size = sum(path.stat().st_size for path in there)
+        for name in ("models", "probe"):
+            self.remove(name)
+        with contextlib.suppress(OSError):  # others' files stay, and with them the folder
+            self.folder.rmdir()
+        return Cleaned(str(self.folder), size)
 
     def close(self) -> None:
         """See `Device`."""

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from edgeq.devices import guarded
-from edgeq.devices.device import Completed
+from edgeq.devices.device import Cleaned, Completed
 from edgeq.devices.facts import DeviceFacts
 from edgeq.devices.hashing import xxh64
 from edgeq.devices.link import Link, script
@@ -48,7 +48,7 @@ class ShellDevice:
     def _enter(self, folders: list[str]) -> tuple[str, str, str]:
         """(the first folder that can be written to, `uname -m`, hash of the probe there); stale halves are deleted."""
         enter = 'mkdir -p "$d" 2>/dev/null && [ -w "$d" ] && cd "$d" && pwd && uname -m && found=1 && break'
-        otherwise = "echo 'no folder to write to: give --device-dir' >&2; exit 1"
+        otherwise = f"{_why_not(folders)}; exit 1"
         clean = f"[ ! -x probe ] || {{ ./probe sweep . {STALE_S}; ./probe hash probe; }}"
         text = f'for d in {" ".join(folders)}; do {enter}; done; [ "$found" ] || {{ {otherwise}; }}; {clean} || :'
         printed = script(self._link, text, "opening its folder").decode().splitlines()
@@ -104,6 +104,13 @@ class ShellDevice:
         """See `Device`."""
         self._script(f"rm -rf {_inside(remote)}", f"removing {remote}")
 
+    def clean(self) -> Cleaned:
+        """See `Device`."""
+        sizes = "n=0; for f in models probe; do [ ! -e $f ] || { set -- $(du -sk $f); n=$((n + $1)); }; done; echo $n"
+        printed = self._script(f"{sizes}; rm -rf models probe", "deleting what edgeq put there").split()
+        script(self._link, f"rmdir {shlex.quote(self.folder)} 2>/dev/null || :", "removing its folder")
+        return Cleaned(self.folder, int(printed[0]) * 1024)
+
     def close(self) -> None:
         """See `Device`."""
         self._link.close()
@@ -119,6 +126,14 @@ class ShellDevice:
 
     def _script(self, text: str, doing: str) -> bytes:
         return script(self._link, f"{self._cd()} && {{ {text}; }}", doing)
+
+
+def _why_not(folders: Sequence[str]) -> str:
+    """Shell code that says on stderr why no folder can be used: of one that was given, what making it failed with."""
+    if len(folders) > 1:
+        return "echo 'no folder to write to: give --device-dir' >&2"
+    reason = '$(mkdir -p "$d" 2>&1) && why="not writable"'
+    return f"""why={reason}; echo "--device-dir $d: $(echo "$why" | tail -n 1); name a folder to write to" >&2"""
 
 
 def _inside(remote: str, prefix: str = "") -> str:

@@ -28,7 +28,7 @@ class Architecture:
 
     Attributes:
         target: edgeq's target for it. machine: ELF's number of it. emulator: program. triple: LLVM's.
-        step: bytes of every instruction, 0 where lengths differ.
+        step: bytes of every instruction, 0 where lengths differ. cpu: emulated when none is named.
         processors: modelled cores.
     """
 
@@ -37,11 +37,12 @@ class Architecture:
     emulator: str
     triple: str
     step: int
+    cpu: str
     processors: tuple[Processor, ...]
 
 
 ARM64 = Architecture(
-    "arm64", 183, "qemu-aarch64", "aarch64-linux-gnu", 4,
+    "arm64", 183, "qemu-aarch64", "aarch64-linux-gnu", 4, "cortex-a76",
     (
         Processor("cortex-a55", "little cores of phones and boards, in order", 1.8e9, "RK3588's Cortex-A55"),
         Processor("neoverse-n1", "Cortex-A76 class", 2.4e9, "Raspberry Pi 5's Cortex-A76"),
@@ -49,26 +50,34 @@ ARM64 = Architecture(
     ),
 )  # fmt: skip
 X86_64 = Architecture(
-    "x86-64", 62, "qemu-x86_64", "x86_64-linux-gnu", 0,
+    "x86-64", 62, "qemu-x86_64", "x86_64-linux-gnu", 0, "max",
     (
         Processor("haswell", "Intel cores with AVX2", 3.0e9, "Core i5-4590"),
         Processor("znver4", "AMD Zen 4 and later", 3.5e9, "Ryzen 7940U"),
     ),
 )  # fmt: skip
-_ALL = (ARM64, X86_64)
+ALL = (ARM64, X86_64)
 
 
 def of_target(target: str) -> Architecture:
     """That of an artifact's target; raises UsageError when it cannot be emulated."""
-    for architecture in _ALL:
+    for architecture in ALL:
         if architecture.target == target:
             return architecture
-    raise UsageError(f"artifacts for {target} cannot be emulated; only {', '.join(a.target for a in _ALL)}")
+    raise UsageError(f"artifacts for {target} cannot be emulated; only {', '.join(a.target for a in ALL)}")
 
 
 def of_machine(machine: int) -> Architecture:
     """That of an ELF file; raises UnsupportedError for another."""
-    for architecture in _ALL:
+    for architecture in ALL:
         if architecture.machine == machine:
             return architecture
-    raise UnsupportedError(f"ELF machine {machine} cannot be modelled; only {', '.join(a.target for a in _ALL)}")
+    raise UnsupportedError(f"ELF machine {machine} cannot be modelled; only {', '.join(a.target for a in ALL)}")
+
+
+def of_core(cpu: str) -> Architecture:
+    """That of a modelled core, by LLVM's name; raises UsageError for another."""
+    for architecture in ALL:
+        if any(processor.cpu == cpu for processor in architecture.processors):
+            return architecture
+    raise UsageError(f"no modelled core {cpu!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edgeq.errors import UnsupportedError
 from edgeq.modelled.disassembly import disassemble
@@ -13,6 +13,10 @@ from edgeq.modelled.program import Program
 COVERED = 0.99
 """Share of a function's executed instructions that is modelled; the rest is priced like the average of this share."""
 
+AT_ONCE = 8
+"""Functions handed to llvm-mca together: few enough to see it advance, enough to start it seldom."""
+Report = Callable[[str, int, int], None]
+
 
 class Costs:
     """Cycles of functions of one program on several processors.
@@ -22,8 +26,12 @@ class Costs:
         refused: why a processor has no figures, by LLVM's name: the program uses instructions that it lacks.
     """
 
-    def __init__(self, program: Program, names: Sequence[str], counts: Mapping[int, int], cpus: Sequence[str]):
+    def __init__(
+        self, program: Program, names: Sequence[str], counts: Mapping[int, int], cpus: Sequence[str],
+        progress: Report | None = None,
+    ):  # fmt: skip
         """`counts`: times by address, of everything that will be asked for. Raises TargetError without LLVM's tools."""
+        self._say = progress or (lambda stage, done, total: None)
         self._triple = program.architecture.triple
         code = disassemble(program.path, names)
         self._stretches = {name: _most(stretches(code[name], counts)) for name in names}
@@ -35,12 +43,20 @@ class Costs:
             self._model(cpu)
 
     def _model(self, cpu: str) -> None:
+        priced: dict[str, list[Cycles]] = {}
         try:
-            found = iter(mca_all([s for several in self._stretches.values() for s in several], cpu, self._triple))
+            for at in range(0, len(self.names), AT_ONCE):
+                self._say(f"model cycles of {cpu}, kernels", at, len(self.names))
+                priced.update(self._price(self.names[at : at + AT_ONCE], cpu))
         except UnsupportedError as e:
             self.refused[cpu] = str(e)
             return
-        self._cycles[cpu] = {name: [next(found) for _ in several] for name, several in self._stretches.items()}
+        self._cycles[cpu] = priced
+
+    def _price(self, names: Sequence[str], cpu: str) -> dict[str, list[Cycles]]:
+        """Cycles of each stretch of these functions."""
+        found = iter(mca_all([s for name in names for s in self._stretches[name]], cpu, self._triple))
+        return {name: [next(found) for _ in self._stretches[name]] for name in names}
 
     def instructions(self, name: str, counts: Mapping[int, int]) -> int:
         """Executed instructions of a function, calls it makes not included."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.errors import UsageError
+from edgeq.modelled.architecture import Architecture, of_core
 from edgeq.modelled.calibration import Calibration, Item, summary
 from edgeq.modelled.estimate import Machine
 
@@ -20,14 +21,21 @@ class DeviceModel:
     """What predictions need of a device file.
 
     Attributes:
-        name: the device. cpu: LLVM's name of the core that explains it. machine: cycles and bytes a second, fitted.
+        name: the device. file: the file's name. cpu: LLVM's name of the core that explains it.
+        machine: cycles and bytes a second, fitted.
         error: as `calibration.summary`, of whole entries that the fit had not seen, and what it had left out.
     """
 
     name: str
+    file: str
     cpu: str
     machine: Machine
     error: dict[str, Any]
+
+    @property
+    def architecture(self) -> Architecture:
+        """Whose artifacts were measured; raises UsageError for a core that is not modelled."""
+        return of_core(self.cpu)
 
 
 def model_section(items: Sequence[Item], found: Calibration) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def read(path: Path) -> DeviceModel:
             raise UsageError(f"{path} holds measurements, but no model: {body['not_fitted']}")
         model, error = body["model"], {**body["error"]["entries"], "left_out": body["error"]["left_out"]}
         machine = Machine(float(model["cycles_per_s"]), float(model["bytes_per_s"]))
-        return DeviceModel(body["device"]["name"], model["core"], machine, error)
+        return DeviceModel(body["device"]["name"], path.name, model["core"], machine, error)
     except OSError as e:
         raise UsageError(f"{path}: {e.strerror}") from e
     except (ValueError, KeyError, TypeError) as e:

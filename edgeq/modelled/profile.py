@@ -9,8 +9,9 @@ from typing import Any
 
 from edgeq.artifact.manifest import Manifest, read
 from edgeq.errors import UsageError
-from edgeq.modelled.architecture import ARM64, Architecture, of_target
+from edgeq.modelled.architecture import Architecture, of_target
 from edgeq.modelled.assumptions import assumptions
+from edgeq.modelled.cpus import choose_cpu
 from edgeq.modelled.device_file import DeviceModel
 from edgeq.modelled.estimate import BANDWIDTH, Load, Machine, seconds, total
 from edgeq.modelled.rows import Accounting, EntryRows, Row
@@ -19,8 +20,6 @@ from edgeq.modelled.tools import find_llvm
 
 SCHEMA_VERSION = 1
 PROMPT, DECODE = 64, 4
-ANY = "max"
-"""CPU that runs artifacts of other targets than ARM's, whatever ARM CPU was asked for."""
 Report = Callable[[str, int, int], None]
 
 
@@ -60,23 +59,23 @@ def profile_modelled(
 ) -> dict[str, Any]:
     """The object that `edgeq profile --device qemu:CPU --json` prints; nothing in it is a measured time.
 
-    Raises UsageError for what does not fit the artifact, TargetError where the emulator or LLVM's tools are missing,
-    and as `count_artifact`.
+    `cpu`: as the emulator calls it; "": the one of the artifact's target. Raises UsageError for what does not fit the
+    artifact, TargetError for a CPU of another target and where the emulator or LLVM's tools are missing, and as
+    `count_artifact`.
     """
     say = progress or (lambda stage, done, total: None)
     path, settings = Path(artifact), settings or Settings()
     manifest = read(path)
     architecture = of_target(manifest.target)
-    if architecture is not ARM64:
-        cpu = ANY
+    cpu = choose_cpu(cpu, architecture, path)
+    check_device(settings.device, architecture)
     prompt, decode = _tokens(manifest, settings)
     for tool in ("llvm-objdump", "llvm-mca"):
         find_llvm(tool)  # counting takes longer than finding that one is missing
     say(f"count instructions on {architecture.emulator} {cpu}", 0, 0)
     counts = count_artifact(path, manifest, cpu, prompt, decode, settings.variant)
-    say("model cycles", 0, 0)
     machines = settings.machines(architecture)
-    accounting = Accounting(manifest.to_json(), counts, list(machines))
+    accounting = Accounting(manifest.to_json(), counts, list(machines), say)
     error = settings.device.error if settings.device else None
     return {
         "schema_version": SCHEMA_VERSION,
@@ -84,11 +83,18 @@ def profile_modelled(
         "path": str(path),
         "model": manifest.model,
         "bits": manifest.bits,
-        "device": f"qemu:{cpu}" if architecture is ARM64 else f"{architecture.emulator} {cpu}",
+        "device": f"qemu:{cpu}",
         "variant": counts.variant,
         "entries": {name: describe_entry(found, machines, error) for name, found in accounting.entries().items()},
         "assumptions": assumptions(architecture, machines, accounting.refused, settings.source),
     }
+
+
+def check_device(device: DeviceModel | None, architecture: Architecture) -> None:
+    """Raise UsageError for a device that was measured with other code than this architecture's."""
+    if device and device.architecture is not architecture:
+        measured = device.architecture.target
+        raise UsageError(f"{device.file} was measured on {measured}, the artifact is for {architecture.target}")
 
 
 def _tokens(manifest: Manifest, settings: Settings) -> tuple[int, int]:

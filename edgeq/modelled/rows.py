@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeq.modelled.costs import Costs
+from edgeq.modelled.costs import Costs, Report
 from edgeq.modelled.counts import by_function
 from edgeq.modelled.program import UNKNOWN
 from edgeq.modelled.run import Counts, Run
@@ -53,14 +53,16 @@ class Accounting:
         refused: why a processor has no cycles, by LLVM's name.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], counts: Counts, cpus: Sequence[str]):
+    def __init__(
+        self, manifest: Mapping[str, Any], counts: Counts, cpus: Sequence[str], progress: Report | None = None
+    ):
         self._manifest, self._counts, self._cpus = manifest, counts, cpus
         self._kernels = {f"{k['name']}_{counts.variant}": k["name"] for k in manifest["kernels"]}
         self._shares = [by_function(run.counts, counts.program) for run in counts.runs]
         everything: Counter[int] = Counter()
         for run in counts.runs:
             everything.update(run.counts)
-        self._costs = Costs(counts.program, self._costly(), everything, cpus)
+        self._costs = Costs(counts.program, self._costly(), everything, cpus, progress)
         self.refused = self._costs.refused
 
     def _costly(self) -> list[str]:

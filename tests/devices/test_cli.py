@@ -21,6 +21,7 @@ def test_it_lists_what_is_at_hand(monkeypatch):
     monkeypatch.setenv("EDGEQ_ADB", "no-such-adb")
     result = invoke()
     assert result.exit_code == 0 and "local" in result.stdout
+    assert all(word in result.stdout for word in ("ssh://", "adb[:serial]", "pool:"))
     assert {"device": "local", "about": "this machine"} in json.loads(invoke("--json").stdout)["devices"]
 
 
@@ -53,3 +54,28 @@ def test_hosts_of_the_ssh_configuration(tmp_path):
     config = tmp_path / "config"
     config.write_text("Host pi board\n  User me\nhost *.lab !x phone?\nHostName elsewhere\nHost jetson\n")
     assert ssh_hosts(config) == ["pi", "board", "jetson"] and ssh_hosts(tmp_path / "absent") == []
+
+
+def test_cleaning_says_what_went_and_leaves_no_empty_folder(tmp_path):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    result = invoke("clean", "local", "--device-dir", str(folder))
+    assert result.exit_code == 0 and str(folder) in result.stdout and " 0 bytes" not in result.stdout
+    assert not folder.exists()
+
+
+def test_files_of_others_stay(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    assert invoke("clean", "local", "--device-dir", str(tmp_path)).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = invoke("local", "--no-measure", "--device-dir", str(tmp_path / "file" / "x"))
+    assert result.exit_code == 7
+    assert f"--device-dir {tmp_path}/file/x: " in result.stderr and "Not a directory" in result.stderr
+
+
+def test_help_shows_where_a_device_goes():
+    assert "[DEVICE..." in invoke("--help").stdout

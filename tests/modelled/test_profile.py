@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import edgeq
 from edgeq.artifact.manifest import read
 from edgeq.cli.app import app
+from edgeq.cli.modelled_text import text
 from edgeq.errors import TargetError, UsageError
 from edgeq.modelled import counter
 from edgeq.modelled.counts import by_function, calls
@@ -93,7 +94,10 @@ def test_the_profile_is_labelled_and_adds_up(artifact: Path) -> None:
     assumed = found["assumptions"]
     assert {cpu: p["bandwidth_bytes_per_s"] for cpu, p in assumed["processors"].items()} == dict.fromkeys(CPUS, 5e9)
     assert assumed["threads"] == 1
-    assert any("caches" in text for text in assumed["not_modelled"])
+    assert any("caches" in what for what in assumed["not_modelled"])
+    shown = text(found)
+    assert "prefill of 16 tokens: kernel" in shown and "decode: kernel" in shown
+    assert "neoverse-n1 = Cortex-A76 class" in shown and "(dotprod on qemu:cortex-a76, 1 thread)" in shown
     for entry in found["entries"].values():
         assert sum(k["instructions"] for k in entry["kernels"]) == pytest.approx(entry["instructions"])
         for cpu in CPUS:
@@ -111,3 +115,10 @@ def test_processors_without_the_instructions_have_no_figures(artifact: Path) -> 
         "cortex-a55": False, "neoverse-n1": False, "neoverse-v1": True
     }  # fmt: skip
     assert "i8mm" in found["assumptions"]["processors"]["neoverse-n1"]["no_figures_because"]
+
+
+@pytest.mark.usefixtures("emulator")
+def test_an_artifact_is_not_counted_on_a_cpu_of_another_target(artifact: Path) -> None:
+    done = CliRunner().invoke(app, ["profile", str(artifact), "--device", "qemu:haswell"])
+    assert done.exit_code == TargetError.exit_code
+    assert "was compiled for arm64, haswell is x86-64" in done.stderr and "count" not in done.stderr
