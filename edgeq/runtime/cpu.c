@@ -102,7 +102,7 @@ static int unknown_variant(edgeq_context *ctx, const char *forced)
     size_t used = strlen(names);
     snprintf(names + used, sizeof names - used, " %s", ctx->plan->variant[i].name);
   }
-  return edgeq_fail(ctx, EDGEQ_USAGE, "no variant %s in this model.so; it has%s", forced, names);
+  return edgeq_fail(ctx, EDGEQ_USAGE, "no variant %s here; there are%s", forced, names);
 }
 
 static int refuse(edgeq_context *ctx, const edgeq_variant *v, const char *lacks)

@@ -15,7 +15,7 @@ typedef unsigned long long ull;
 
 static int damaged(edgeq_context *ctx, const char *path, const char *what)
 {
-  return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s; it is damaged or of another artifact: copy the folder again", path, what);
+  return edgeq_fail(ctx, EDGEQ_ARTIFACT, "%s: %s; it is damaged or of another artifact: copy it again", path, what);
 }
 
 /* The file itself, or FILE_NAME in the folder. */
@@ -31,7 +31,7 @@ static int check_size(edgeq_context *ctx, const char *path, uint64_t bytes)
 {
   char what[96];
   if (bytes == ctx->plan->file_bytes) return EDGEQ_OK;
-  snprintf(what, sizeof what, "%llu bytes, but model.so was built for %llu", (ull)bytes, (ull)ctx->plan->file_bytes);
+  snprintf(what, sizeof what, "%llu bytes, but this code was built for %llu", (ull)bytes, (ull)ctx->plan->file_bytes);
   return damaged(ctx, path, what);
 }
 
@@ -55,7 +55,7 @@ static int check_hash(edgeq_context *ctx, const char *path)
   char what[96];
   uint64_t hash = edgeq_xxh64(ctx->weights.base, ctx->weights.bytes);
   if (hash == ctx->plan->weights_hash) return EDGEQ_OK;
-  snprintf(what, sizeof what, "hash %016llx, but model.so was built for %016llx", (ull)hash, (ull)ctx->plan->weights_hash);
+  snprintf(what, sizeof what, "hash %016llx, but this code was built for %016llx", (ull)hash, (ull)ctx->plan->weights_hash);
   return damaged(ctx, path, what);
 }
 

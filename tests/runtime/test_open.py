@@ -33,7 +33,7 @@ def test_a_flipped_byte_in_the_weights(copy: Path):
     data = bytearray(weights.read_bytes())
     data[-100] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"weights.safetensors: hash [0-9a-f]{16}, but model.so was built for"):
+    with pytest.raises(ArtifactError, match=r"weights.safetensors: hash [0-9a-f]{16}, but this code was built for"):
         Session(copy)
     write_manifest(copy)  # a manifest that agrees does not help: model.so knows its weights
     with pytest.raises(ArtifactError, match="damaged or of another artifact"):
@@ -111,7 +111,7 @@ def test_variants(toy: Toy):
         assert session.info.variant == "plain"
     with pytest.raises(TargetError, match=r"variant future needs warp_drive; this CPU lacks warp_drive"):
         Session(toy.folder, variant="future")
-    with pytest.raises(UsageError, match=r"no variant avx9 in this model\.so; it has future plain"):
+    with pytest.raises(UsageError, match=r"no variant avx9 here; there are future plain"):
         Session(toy.folder, variant="avx9")
 
 
@@ -231,7 +231,7 @@ def test_weights_in_memory_stay_the_callers(toy: Toy):
     ("shift", "short", "flip", "status", "text"),
     [
         (4, 0, False, 2, "a multiple of 64"),
-        (0, 1, False, 6, "bytes, but model.so was built for"),
+        (0, 1, False, 6, "bytes, but this code was built for"),
         (0, 0, True, 6, "hash"),
     ],
 )
