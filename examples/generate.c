@@ -114,9 +114,11 @@ int main(int argc, char **argv)
   if (status) return fail(ctx, status);
 
   edgeq_info(ctx, &facts);
-  fprintf(stderr, "%s, %s, %d threads: opened in %.1f ms, %d prompt tokens in %.1f ms (%.0f tok/s), %d new (%.1f tok/s)\n",
-          facts.model, facts.variant, facts.threads, 1e3 * (opened - start), prompt, 1e3 * (fed - opened),
-          prompt / (fed - opened), count, count > 1 ? (count - 1) / (end - fed) : 0.0);
+  fprintf(stderr, "%s, %s, %d thread%s: opened in %.1f ms, %d prompt tokens in %.1f ms (%.1f tok/s), %d new",
+          facts.model, facts.variant, facts.threads, facts.threads == 1 ? "" : "s", 1e3 * (opened - start), prompt,
+          1e3 * (fed - opened), prompt / (fed - opened), count);
+  if (count > 1) fprintf(stderr, " (%.2f tok/s)", (count - 1) / (end - fed));
+  fprintf(stderr, "\n");
   edgeq_close(ctx);
   return 0;
 }

@@ -11,6 +11,7 @@ import click
 from edgeq.cli import console
 from edgeq.cli.run_chat import sampling
 from edgeq.cli.run_kinds import takes
+from edgeq.cli.talk import speed
 from edgeq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,5 +61,5 @@ def _text(model: Artifact, options: dict[str, Any]) -> str:
 def _report(stats: Stats) -> None:
     console.note(
         f"encoder {stats.prompt_seconds * 1e3:.0f} ms, {stats.new_tokens} tokens at "
-        f"{stats.decode_tokens_per_second:.0f} tok/s, first after {stats.first_token_seconds * 1e3:.0f} ms"
+        f"{speed(stats.decode_tokens_per_second)}, first after {stats.first_token_seconds * 1e3:.0f} ms"
     )

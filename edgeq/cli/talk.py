@@ -112,11 +112,17 @@ def _generate(model: Artifact, prompt: str | list[dict[str, str]], style: Style)
     return model.generate(prompt, max_new_tokens=style.max_tokens, sampling=style.sampling, stop=style.stop, reuse=True)
 
 
+def speed(tokens_per_second: float) -> str:
+    """With one decimal below 10, two below 1."""
+    decimals = 2 if tokens_per_second < 1 else 1 if tokens_per_second < 10 else 0
+    return f"{tokens_per_second:.{decimals}f} tok/s"
+
+
 def _report(model: Artifact, stats: Stats) -> None:
     fed = stats.prompt_tokens - stats.reused_tokens
+    drawn = f" at {speed(stats.decode_tokens_per_second)}" if stats.new_tokens > 1 else ""  # the first has none
     console.note(
-        f"{fed} prompt tokens at {stats.prompt_tokens_per_second:.0f} tok/s, "
-        f"{stats.new_tokens} new at {stats.decode_tokens_per_second:.0f} tok/s, "
+        f"{fed} prompt tokens at {speed(stats.prompt_tokens_per_second)}, {stats.new_tokens} new{drawn}, "
         f"first after {stats.first_token_seconds * 1e3:.0f} ms"
     )
     if stats.reason == "context":

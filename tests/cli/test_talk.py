@@ -48,7 +48,7 @@ def test_answer_goes_to_stdout_and_speed_to_stderr(capsys):
     out, err = capsys.readouterr()
     assert out == "I see 2\n"
     assert "8 prompt tokens at 16 tok/s" in err
-    assert "5 new at 2 tok/s" in err
+    assert "5 new at 2.0 tok/s" in err
     assert "first after 250 ms" in err
 
 
