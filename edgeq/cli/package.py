@@ -51,7 +51,18 @@ def _program(artifact: Path, output: Path, overwrite: bool, as_json: bool) -> No
         f"{made.path}: {made.kind} for {made.target}, {made.total_bytes:,} bytes "
         f"(weights {made.weights_bytes:,}, program and the rest {extra:,})"
     )
-    console.note(f"try: {made.path if made.path.is_absolute() else f'./{made.path}'} {made.example}")
+    console.note(hint(made.target, f"{made.path if made.path.is_absolute() else f'./{made.path}'} {made.example}"))
+
+
+def hint(target: str, call: str) -> str:
+    """How to start a program that was made for `target`, here or elsewhere."""
+    from edgeq.targets import runs_here
+
+    if runs_here(target):
+        return f"try: {call}"
+    if target == "arm64":
+        return f"copy it to an arm64 machine or phone, or try: qemu-aarch64 {call}"
+    return f"copy it to a machine of {target}, then: {call}"
 
 
 def _library(artifact: Path, output: Path, overwrite: bool, as_json: bool) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from edgeq.artifact.manifest import read
 from edgeq.artifact.space import cannot_write, check_space
 from edgeq.artifact.verify import verify_files
-from edgeq.lower.android import link_android
-from edgeq.package.package import WEIGHTS, Progress, check_file
+from edgeq.lower.android import check_target, link_android
+from edgeq.package.package import WEIGHTS, Progress, check_file, check_folder
 
 LIBRARY_ROOM = 1 << 22  # bytes, more than any library takes
 
@@ -45,12 +45,13 @@ def package_library(
     """
     say = progress or (lambda stage, done, total: None)
     check_file(output, overwrite)
-    say("check the artifact", 0, 0)
+    check_folder(output)
     manifest = read(artifact)
+    check_target(artifact, manifest.target)
+    say("check the artifact", 0, 0)
     verify_files(artifact, manifest)
     say("link the library", 0, 0)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         check_space(output, LIBRARY_ROOM)
         link_android(artifact, output)
     except OSError as error:

@@ -62,6 +62,7 @@ def package(artifact: Path, output: Path, overwrite: bool = False, progress: Pro
     """
     say = progress or (lambda stage, done, total: None)
     check_file(output, overwrite)
+    check_folder(output)
     say("check the artifact", 0, 0)
     manifest = read(artifact)
     verify_files(artifact, manifest)
@@ -85,6 +86,18 @@ def check_file(output: Path, overwrite: bool) -> None:
         raise OutputError(f"{output} is a folder: -o names the file to make")
     if os.path.lexists(output) and not overwrite:
         raise OutputError(f"{output} exists already; choose another --output, or give --overwrite to replace it")
+
+
+def check_folder(output: Path) -> None:
+    """Raise OutputError unless a file can be made in the folder of `output`: known before anything is linked."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: there is no such folder: make it, or choose another --output")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{output.name}.edgeq-"):
+            pass
+    except OSError as error:
+        raise OutputError(f"no file can be made in {folder}: {error.strerror or error}") from error
 
 
 def _refused(task: dict[str, Any]) -> str | None:
@@ -137,7 +150,6 @@ def _write(weights: Path, output: Path, code: bytes, facts: bytes, vocabulary: b
     total = len(program) + segment_bytes
     part = None
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         check_space(output, total)
         with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.edgeq-", delete=False) as file:
             part = Path(file.name)
@@ -154,4 +166,3 @@ def _write(weights: Path, output: Path, code: bytes, facts: bytes, vocabulary: b
         if part is not None:
             part.unlink(missing_ok=True)
     return total
-

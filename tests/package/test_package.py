@@ -15,10 +15,12 @@ from qemu import CPUS, qemu
 
 import edgeq
 from edgeq.cli.app import app
+from edgeq.cli.package import hint
 from edgeq.errors import ArtifactError, OutputError, UnsupportedError
 from edgeq.package.elf import read_segments
 from edgeq.package.package import package
 from edgeq.package.programs import PROGRAMS, program_of
+from edgeq.targets import native_name
 
 
 def test_the_file_is_static_and_holds_the_weights_as_they_are(chat) -> None:
@@ -77,6 +79,7 @@ def test_a_damaged_program_is_refused(chat, tmp_path: Path, where: str) -> None:
     damaged.chmod(0o755)
     done = subprocess.run([damaged, "x"], capture_output=True, check=False)
     assert done.returncode == 6 and (b"damaged" in done.stderr or where == "end") and done.stdout == b""
+    assert done.stderr.startswith(b"app: error: ")
     assert done.stderr.count(b"\n") == 1
 
 
@@ -90,6 +93,20 @@ def test_nothing_is_replaced_unless_asked(tiny_artifact: Path, tmp_path: Path) -
         package(tiny_artifact, tmp_path, overwrite=True)
     made = package(tiny_artifact, out, overwrite=True)
     assert out.stat().st_size == made.total_bytes and os.listdir(tmp_path) == ["app"]
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_linking(tiny_artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="there is no such folder"):
+        package(tiny_artifact, tmp_path / "none" / "app")
+    with pytest.raises(OutputError, match="no file can be made in /proc"):
+        package(tiny_artifact, Path("/proc/app"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_programs_for_other_machines_are_not_tried_here() -> None:
+    assert hint(native_name(), "./app x") == "try: ./app x"
+    other = "x86-64" if native_name() == "arm64" else "arm64"
+    assert hint(other, "./app x").startswith("copy it to a")
 
 
 def test_a_failure_leaves_nothing(tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
  * mapped it before main() and no file is looked for. Its header has the layout that elf.py writes. */
 #define _GNU_SOURCE
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <signal.h>
 #include <string.h>
@@ -55,9 +56,10 @@ static int damaged(const edgeq_app *app, const char *what)
 /* A page beyond the file's end: the kernel maps a program that was cut short as if it were whole. */
 static void cut_short(int number)
 {
-  static const char TEXT[] = "error: the program is cut short, or its disk fails: copy it again\n";
+  const char *name = program_invocation_short_name;
+  static const char TEXT[] = ": error: the program is cut short, or its disk fails: copy it again\n";
   (void)number;
-  if (write(STDERR_FILENO, TEXT, sizeof TEXT - 1)) {}
+  if (write(STDERR_FILENO, name, strlen(name)) < 0 || write(STDERR_FILENO, TEXT, sizeof TEXT - 1)) {}
   _exit(EDGEQ_ARTIFACT);
 }
 
