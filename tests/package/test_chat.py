@@ -8,9 +8,13 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from edgeq.package.programs import APP
 
 PROMPTS = ["hello", " both sides ", "naïve 你好 🙂", "<|im_end|>\nuser<|bos|>", "line\n\nline\ttab", "--", "a" * 40]
 
@@ -71,10 +75,10 @@ def _runnable(chat) -> list[dict]:
 
 
 REFUSALS = {
-    ("a", "b"): (2, "2 prompts: give one, in quotes"),
+    ("-p", "a", "b"): (2, "two prompts: give one"),
     ("",): (2, "no prompt"),
     ("--nope",): (2, "--nope is no option"),
-    ("-n", "0", "x"): (2, "--max-tokens takes a whole number from 1"),
+    ("-n", "0", "x"): (2, "--max-tokens takes a whole number from 1 to 2147483647;"),
     ("-n", "1.5", "x"): (2, "--max-tokens takes a whole number"),
     ("--seed", "-1", "x"): (2, "--seed takes a whole number from 0"),
     ("--top-p", "2", "x"): (2, "--top-p takes a number"),
@@ -115,11 +119,25 @@ def test_facts_about_the_program(chat) -> None:
     assert "(chat, w4a8) for x86-64" in chat.answer("--version")
     assert "Usage: app [OPTIONS] [\"PROMPT\"]" in chat.answer("--help")
     info = chat.answer("--info")
-    assert "context     64 tokens of 272" in info and "decode" in info
+    assert "context     64 tokens, vocabulary 272" in info and "decode" in info
+    as_json = json.loads(chat.answer("--info", "--json"))
+    assert (as_json["context"], as_json["vocabulary"], as_json["kind"]) == (64, 272, "chat")
+    assert as_json["entries"][0]["name"] in info and as_json["entries"][1]["max_tokens"] == 16
+    assert chat.run("--license").stderr == chat.run("--licence").stderr and "--license" not in chat.answer("--help")
     assert b"without a licence" in chat.run("--licence").stderr
     bench = json.loads(chat.answer("--bench", "--json", "-t", "1"))
     assert bench["threads"] == 1 and bench["prefill"]["tokens"] == 32 and bench["decode"]["tokens_per_second"] > 0
-    assert chat.answer("--bench", "-t", "1").splitlines()[0].endswith(f"variant {bench['variant']}, 1 threads")
+    assert chat.answer("--bench", "-t", "1").splitlines()[0].endswith(f"variant {bench['variant']}, 1 thread")
+    assert b"measure prefill" in chat.run("--bench", "-t", "1").stderr
+
+
+def test_words_are_one_prompt_and_options_have_short_forms(chat) -> None:
+    expected = chat.answer("-n", "5", "a bc d")
+    assert chat.answer("a", "-n5", "bc", "d") == expected == chat.answer("--max-tokens=5", "-p", "a bc d")
+
+
+def test_one_token_has_no_speed(chat) -> None:
+    assert b" 1 new, first after" in chat.run("-n1", "x").stderr
 
 
 class Terminal:
@@ -158,6 +176,12 @@ def test_a_conversation_of_several_turns(chat) -> None:
         messages.append({"role": "assistant", "content": said})
     terminal.type("y" * 70 + "\n")  # more than the context: said, and the conversation goes on
     terminal.until("\n> ")
+    for line in ("/help", "/nonsense", "z" * 5000):  # no turns
+        terminal.type(f"{line}\n")
+        terminal.until("\n> ")
+    terminal.type("c\n")
+    messages.append({"role": "user", "content": "c"})
+    assert terminal.until("\n> ") == f"c\n{chat.artifact.generate(messages, max_new_tokens=3).text()}\n> "
     terminal.type("/exit\n")
     assert terminal.process.wait(20) == 0
 
@@ -166,7 +190,8 @@ def test_ctrl_c_ends_the_program_while_it_waits(chat) -> None:
     terminal = Terminal((*chat.call, "-q"))
     terminal.until("> ")
     terminal.process.send_signal(signal.SIGINT)
-    assert terminal.process.wait(20) == -signal.SIGINT
+    terminal.until("\n")
+    assert terminal.process.wait(20) == 130
 
 
 def catches_interrupts(pid: int) -> bool:
@@ -194,3 +219,15 @@ def test_ctrl_c_ends_an_answer(chat) -> None:
     with open(read, "rb") as pipe:
         assert len(pipe.read()) > filled
     assert process.wait(60) == 130
+
+
+def test_a_second_ctrl_c_ends_the_program_at_once(tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text(
+        '#include <signal.h>\n#include "parts.h"\n'
+        "int main(void) { edgeq_app_watch_stop(); raise(SIGINT); if (!edgeq_app_stopped()) return 1; raise(SIGINT); }\n"
+    )
+    sources = [str(tmp_path / "main.c"), str(APP / "stop.c")]
+    includes = [f"-I{APP}", f"-I{APP.parents[1] / 'runtime'}"]
+    compiler = [sys.executable, "-m", "ziglang", "cc"]
+    subprocess.run([*compiler, *sources, *includes, "-o", str(tmp_path / "main")], check=True)
+    assert subprocess.run([tmp_path / "main"], check=False).returncode == 130

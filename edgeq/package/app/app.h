@@ -68,14 +68,15 @@ typedef struct {
   int n;
 } edgeq_app_texts;
 
-/* A row of the table, which ends with {0}. The value is the next argument as it is ("-20,40" too), or follows "=". */
+/* A row of the table, which ends with {0}. The value is the next argument as it is ("-20,40" too), or
+ * follows "=" or the letter ("-n5"). */
 typedef struct {
   const char *name;    /* "--point" */
   char letter;         /* 'p' for "-p", 0: none */
   edgeq_app_kind kind;
   void *value;         /* where it goes; what it holds before is the default */
   const char *meta;    /* "X,Y" in the help; NULL for a flag */
-  const char *help;
+  const char *help;    /* NULL: not in the help, another spelling */
   double least, most;  /* of an int or number; both 0: any (an int: any from 0) */
 } edgeq_app_option;
 
@@ -113,6 +114,9 @@ void edgeq_app_note(const edgeq_app *app, const char *format, ...) __attribute__
 void edgeq_app_print_json(const char *text, size_t bytes);
 
 uint64_t edgeq_app_now_ns(void);
+
+/* Decimals that a speed is worth: 0, one below 10, two below 1. */
+int edgeq_app_decimals(double speed);
 
 /* ---- what a program can be, one of: ---- */
 int edgeq_app_chat(edgeq_app *app, int argc, char **argv);

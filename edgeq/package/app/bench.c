@@ -13,6 +13,8 @@
 #define BUDGET_NS 5000000000u
 #define PROMPT 256
 #define ANSWER 32
+#define PIECE 16 /* tokens of a prompt, and of an answer, that are tried first */
+#define WORD 2
 
 typedef struct {
   edgeq_app *app;
@@ -48,22 +50,29 @@ static int run_once(bench *b, double *seconds)
   return status;
 }
 
-/* Seconds of runs, sorted; their number, or a negative status. */
+static int is_stable(const double *seconds, int n) { return n >= LEAST && spread(seconds, n) <= STABLE; }
+
+/* Seconds of runs, sorted; their number, or a negative status. The first run warms up: where the budget holds no other it
+ * is the result. */
 static int sample(bench *b, double *seconds)
 {
-  int n = 0, status = run_once(b, seconds); /* warm up */
   uint64_t begin = edgeq_app_now_ns();
-  while (!status && n < MOST && (n < LEAST || (spread(seconds, n) > STABLE && edgeq_app_now_ns() - begin < BUDGET_NS)))
+  int n = 0, status = run_once(b, seconds);
+  while (!status && n < MOST && edgeq_app_now_ns() - begin < BUDGET_NS && !is_stable(seconds, n))
     status = run_once(b, &seconds[n++]);
+  if (!n) n = 1;
   if (status) return -edgeq_app_failed(b->app, status);
   qsort(seconds, (size_t)n, sizeof *seconds, by_size);
   return n;
 }
 
-static void print_json(const bench *b, const char *name, double median, double s, int n)
+/* The spread of one run is null. */
+static void print_json(const bench *b, const char *name, double median, const double *seconds, int n)
 {
-  printf(", \"%s\": {\"%s\": %.6g, \"runs\": %d, \"spread\": %.4f, \"stable\": %s", name,
-         b->tokens ? "tokens_per_second" : "seconds", b->tokens ? b->tokens / median : median, n, s, s <= STABLE ? "true" : "false");
+  printf(", \"%s\": {\"%s\": %.6g, \"runs\": %d, \"spread\": ", name, b->tokens ? "tokens_per_second" : "seconds",
+         b->tokens ? b->tokens / median : median, n);
+  printf(n > 1 ? "%.4f" : "null", spread(seconds, n));
+  printf(", \"stable\": %s", is_stable(seconds, n) ? "true" : "false");
   if (b->tokens) printf(", \"tokens\": %d", b->tokens);
   putchar('}');
 }
@@ -71,16 +80,19 @@ static void print_json(const bench *b, const char *name, double median, double s
 static int measure(bench *b, const char *name)
 {
   double seconds[MOST];
+  edgeq_app_note(b->app, "measure %s, some %d s", name, (int)(BUDGET_NS / 1000000000u));
   int n = sample(b, seconds);
   if (n < 0) return -n;
-  double median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2, s = spread(seconds, n);
+  double median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2, speed = b->tokens / median;
   if (b->app->options.json) {
-    print_json(b, name, median, s, n);
+    print_json(b, name, median, seconds, n);
     return EDGEQ_OK;
   }
-  if (b->tokens) printf("%-10s %9.1f tok/s   %d %s", name, b->tokens / median, b->tokens, b->what);
+  if (b->tokens) printf("%-10s %9.*f tok/s   %d %s", name, speed < 1 ? 2 : 1, speed, b->tokens, b->what);
   else printf("%-10s %9.3f ms      %s", name, median * 1e3, b->what);
-  printf(", median of %d runs, spread %.1f %%%s\n", n, s * 100, s <= STABLE ? "" : ": not stable");
+  if (n > 1) printf(", median of %d runs, spread %.1f %%", n, spread(seconds, n) * 100);
+  else printf(", one run");
+  puts(is_stable(seconds, n) ? "" : ": not stable");
   fflush(stdout);
   return EDGEQ_OK;
 }
@@ -109,6 +121,26 @@ static int run_entry(void *bench_)
   return edgeq_run(b->app->ctx, b->entry);
 }
 
+/* Fewer tokens a run where `piece` of them say that the budget would not hold LEAST runs. */
+static int shorten(bench *b, int32_t piece)
+{
+  double seconds, most = (double)BUDGET_NS * 1e-9 / (LEAST + 1);
+  int32_t whole = b->tokens;
+  if (piece >= whole) return EDGEQ_OK;
+  b->tokens = piece;
+  int status = run_once(b, &seconds);
+  if (status) return edgeq_app_failed(b->app, status);
+  double fit = most / seconds * piece;
+  b->tokens = fit >= whole ? whole : fit > piece ? (int32_t)fit : piece;
+  return EDGEQ_OK;
+}
+
+static int measure_shortened(bench *b, const char *name, int32_t piece)
+{
+  int status = shorten(b, piece);
+  return status ? status : measure(b, name);
+}
+
 /* A prompt of half the context at most, then an answer of a quarter at most. */
 static int measure_tokens(bench *b)
 {
@@ -119,12 +151,12 @@ static int measure_tokens(bench *b)
   b->tokens = rows;
   b->what = "prompt tokens";
   b->run = run_prompt;
-  int status = measure(b, "prefill");
-  b->from = rows;
+  int status = measure_shortened(b, "prefill", PIECE);
+  b->from = b->tokens;
   b->tokens = context / 4 < ANSWER ? context / 4 : ANSWER;
   b->what = "tokens fed and drawn one by one";
   b->run = run_answer;
-  if (!status) status = measure(b, "decode");
+  if (!status) status = measure_shortened(b, "decode", WORD);
   free(b->prompt);
   return status;
 }
@@ -168,7 +200,7 @@ int edgeq_app_bench(const edgeq_app *app)
   int status = edgeq_info(app->ctx, &b.facts);
   if (status) return edgeq_app_failed(app, status);
   if (app->options.json) printf("{\"variant\": \"%s\", \"threads\": %d", b.facts.variant, b.facts.threads);
-  else printf("%s, variant %s, %d threads\n", edgeq_app_fact(app, "model"), b.facts.variant, b.facts.threads);
+  else printf("%s, variant %s, %d thread%s\n", edgeq_app_fact(app, "model"), b.facts.variant, b.facts.threads, b.facts.threads == 1 ? "" : "s");
   status = measure_entries(&b);
   if (!status && b.facts.context) status = measure_tokens(&b);
   if (app->options.json) puts("}");

@@ -7,10 +7,14 @@
 #include "talk.h"
 #include "tokenizer.h"
 
+#define LINE 4095 /* bytes: what Linux's terminals keep of a line */
+#define COMMANDS "/clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer"
+
 typedef struct {
   edgeq_app *app;
   edgeq_app_style style;
   edgeq_app_conversation talk;
+  const char *given; /* --prompt */
   int raw;
   edgeq_app_tokens fed, prompt;     /* what the context holds; what it shall hold next */
   edgeq_app_buffer rendered, answer; /* scratch */
@@ -20,8 +24,11 @@ static double rate(int32_t tokens, uint64_t ns) { return ns ? tokens / ((double)
 
 static void report(const chat *c, const edgeq_app_stats *s)
 {
-  edgeq_app_note(c->app, "%d prompt tokens at %.0f tok/s, %d new at %.0f tok/s, first after %.0f ms", s->prompt - s->reused,
-                 rate(s->prompt - s->reused, s->prompt_ns), s->drawn, rate(s->drawn - 1, s->decode_ns), (double)s->first_ns * 1e-6);
+  double fed = rate(s->prompt - s->reused, s->prompt_ns), drawn = rate(s->drawn - 1, s->decode_ns);
+  char speed[48] = ""; /* one token has none: it comes with the prompt */
+  if (s->drawn > 1) snprintf(speed, sizeof speed, " at %.*f tok/s", edgeq_app_decimals(drawn), drawn);
+  edgeq_app_note(c->app, "%d prompt tokens at %.*f tok/s, %d new%s, first after %.0f ms", s->prompt - s->reused,
+                 edgeq_app_decimals(fed), fed, s->drawn, speed, (double)s->first_ns * 1e-6);
   if (!s->reason) return;
   if (!strcmp(s->reason, "context")) edgeq_app_note(c->app, "stopped: the context is full");
   if (!strcmp(s->reason, "length")) edgeq_app_note(c->app, "stopped after %d tokens, as --max-tokens says", s->drawn);
@@ -83,12 +90,24 @@ static int take_turn(chat *c, edgeq_app_span line)
   return status == EDGEQ_CONTEXT || status == EDGEQ_USAGE || status == EDGEQ_APP_INTERRUPTED ? EDGEQ_OK : status;
 }
 
+/* A line without spaces that begins with a slash; what is none is answered with those there are. 1: leave. */
+static int obey(chat *c, edgeq_app_span line)
+{
+  if (line.bytes == 5 && !memcmp(line.data, "/exit", 5)) return 1;
+  if (line.bytes == 6 && !memcmp(line.data, "/clear", 6)) edgeq_app_unsay(&c->talk, 0);
+  else fprintf(stderr, "%s: %s\n", c->app->name, COMMANDS);
+  return 0;
+}
+
+static int is_command(edgeq_app_span line) { return line.data[0] == '/' && !memchr(line.data, ' ', line.bytes); }
+
 static int converse(chat *c)
 {
   edgeq_app_buffer line = {0};
   int status = EDGEQ_OK;
-  edgeq_app_note(c->app, "type a message; /clear forgets the conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer");
+  edgeq_app_note(c->app, "type a message; " COMMANDS);
   while (!status) {
+    edgeq_app_end_at_stop();
     fputs("> ", stdout);
     fflush(stdout);
     if (!edgeq_app_read_line(&line, stdin)) {
@@ -96,9 +115,10 @@ static int converse(chat *c)
       break;
     }
     edgeq_app_span said = edgeq_app_strip((edgeq_app_span){line.data, line.bytes}, EDGEQ_APP_LEFT | EDGEQ_APP_RIGHT);
-    if (said.bytes == 5 && !memcmp(said.data, "/exit", 5)) break;
-    if (said.bytes == 6 && !memcmp(said.data, "/clear", 6)) edgeq_app_unsay(&c->talk, 0);
-    else if (said.bytes) status = take_turn(c, said);
+    if (line.bytes >= LINE)
+      edgeq_app_fail(c->app, EDGEQ_USAGE, "a terminal keeps %d bytes of a line: give long texts on stdin (%s < FILE)", LINE, c->app->name);
+    else if (said.bytes && is_command(said) && obey(c, said)) break;
+    else if (said.bytes && !is_command(said)) status = take_turn(c, said);
   }
   edgeq_app_drop(&line);
   return status;
@@ -115,13 +135,26 @@ static int answer_stdin(chat *c)
   return status;
 }
 
+/* Words between spaces: adb and ssh split a prompt in quotes. */
+static int answer_words(chat *c, int n, char **words)
+{
+  edgeq_app_buffer text = {0};
+  for (int i = 0; i < n; i++) {
+    edgeq_app_add_text(&text, i ? " " : "");
+    edgeq_app_add_text(&text, words[i]);
+  }
+  int status = answer_one(c, text.data, text.bytes);
+  edgeq_app_drop(&text);
+  return status;
+}
+
 static int check(const chat *c, int arguments)
 {
   const char *system = c->talk.system;
-  if (arguments > 1) return edgeq_app_fail(c->app, EDGEQ_USAGE, "%d prompts: give one, in quotes", arguments);
+  if (arguments && c->given) return edgeq_app_fail(c->app, EDGEQ_USAGE, "two prompts: give one, with --prompt or without");
   if (c->raw && system)
     return edgeq_app_fail(c->app, EDGEQ_USAGE, "--system is part of the chat template, which --raw leaves out: give one of them");
-  if (!arguments && isatty(STDIN_FILENO) && (c->raw || c->app->options.json))
+  if (!arguments && !c->given && isatty(STDIN_FILENO) && (c->raw || c->app->options.json))
     return edgeq_app_fail(c->app, EDGEQ_USAGE, "%s: give \"a prompt\", or text on stdin",
                           c->raw ? "--raw continues a text" : "--json is of one answer");
   return system ? edgeq_app_check_utf8(c->app, "--system", system, strlen(system)) : EDGEQ_OK;
@@ -132,7 +165,8 @@ static int run(chat *c, int argc, char **argv)
   int status = check(c, argc - 1);
   if (!status) status = edgeq_app_open_text(c->app);
   if (status) return status;
-  if (argc > 1) return answer_one(c, argv[1], strlen(argv[1]));
+  if (c->given) return answer_one(c, c->given, strlen(c->given));
+  if (argc > 1) return answer_words(c, argc - 1, argv + 1);
   return isatty(STDIN_FILENO) ? converse(c) : answer_stdin(c);
 }
 
@@ -153,6 +187,7 @@ int edgeq_app_chat(edgeq_app *app, int argc, char **argv)
   chat c = {.app = app};
   double temperature = 0, top_p = 1;
   const edgeq_app_option options[] = {
+    {"--prompt", 'p', EDGEQ_APP_TEXT, &c.given, "TEXT", "the same as PROMPT"},
     {"--system", 0, EDGEQ_APP_TEXT, &c.talk.system, "TEXT", "system message"},
     {"--raw", 0, EDGEQ_APP_FLAG, &c.raw, NULL, "continue the prompt as it is, without the chat template"},
     {"--max-tokens", 'n', EDGEQ_APP_INT, &c.style.max_tokens, "N", "stop after so many [context's end]", 1, INT32_MAX},

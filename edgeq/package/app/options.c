@@ -19,12 +19,12 @@ static int bad(const reader *r, const char *name, const char *what)
   return edgeq_app_fail(r->app, EDGEQ_USAGE, "%s %s; --help lists the options", name, what);
 }
 
-/* Whether `argument` is the option, `=VALUE` behind it allowed. */
+/* Whether `argument` is the option, a value behind it allowed. */
 static int names(const edgeq_app_option *option, const char *argument)
 {
   size_t n = strlen(option->name);
   if (!strncmp(argument, option->name, n) && (!argument[n] || argument[n] == '=')) return 1;
-  return option->letter && argument[0] == '-' && argument[1] == option->letter && !argument[2];
+  return option->letter && argument[0] == '-' && argument[1] == option->letter && (!argument[2] || option->kind != EDGEQ_APP_FLAG);
 }
 
 static const edgeq_app_option *find(const reader *r, const char *argument)
@@ -42,7 +42,7 @@ static int put_number(const reader *r, const edgeq_app_option *option, const cha
   int any = option->least == 0 && option->most == 0, whole = option->kind == EDGEQ_APP_INT;
   double most = any ? whole ? INT32_MAX : 1e30 : option->most, least = any && !whole ? -1e30 : option->least;
   if (end == text || *end || !(value >= least && value <= most) || (whole && value != (double)(int)value)) {
-    snprintf(what, sizeof what, any ? "takes a number" : "takes a %snumber from %g to %g", whole ? "whole " : "", least, most);
+    snprintf(what, sizeof what, any ? "takes a number" : "takes a %snumber from %.10g to %.10g", whole ? "whole " : "", least, most);
     return bad(r, option->name, what);
   }
   if (whole) *(int *)option->value = (int)value;
@@ -77,7 +77,7 @@ static int put(const reader *r, const edgeq_app_option *option, const char *text
 
 static int read_option(reader *r, const edgeq_app_option *option)
 {
-  char *argument = r->argv[r->at], *value = argument[1] == '-' ? strchr(argument, '=') : NULL;
+  char *argument = r->argv[r->at], *value = argument[1] == '-' ? strchr(argument, '=') : argument[2] ? argument + 1 : NULL;
   if (option->kind == EDGEQ_APP_FLAG) {
     if (value) return bad(r, option->name, "takes no value");
     *(int *)option->value = 1;
@@ -111,6 +111,7 @@ static void print_table(const edgeq_app_option *option)
   char left[64];
   for (; option && option->name; option++) {
     char letter[5] = "    ";
+    if (!option->help) continue;
     if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
     snprintf(left, sizeof left, "%s%s %s", letter, option->name, option->meta ? option->meta : "");
     printf("  %-26s %s\n", left, option->help);
@@ -152,6 +153,7 @@ int edgeq_app_start(edgeq_app *app, int *argc, char **argv, const char *takes, c
     {"--bench", 0, EDGEQ_APP_FLAG, &c->bench, NULL, "measure the speed on this machine"},
     {"--info", 0, EDGEQ_APP_FLAG, &c->info, NULL, "what is inside, and what it needs"},
     {"--licence", 0, EDGEQ_APP_FLAG, &c->licence, NULL, "the model's licence"},
+    {"--license", 0, EDGEQ_APP_FLAG, &c->licence, NULL, NULL},
     {"--version", 0, EDGEQ_APP_FLAG, &c->version, NULL, "model, target, edgeq's version"},
     {"--help", 'h', EDGEQ_APP_FLAG, &c->help, NULL, "this text"},
     {0},

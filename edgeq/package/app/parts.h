@@ -54,7 +54,8 @@ int edgeq_app_detokenize(const edgeq_app *app, const int32_t *ids, int32_t n, ed
 void edgeq_app_append_token(edgeq_app_tokens *to, int32_t id);
 
 /* ---- stop.c: Ctrl-C ends an answer, not the program ---- */
-void edgeq_app_watch_stop(void);  /* from here on Ctrl-C is noted, the second one kills */
+void edgeq_app_watch_stop(void);  /* from here on Ctrl-C is noted, the second one ends the program */
 void edgeq_app_leave_stop(void);  /* as before */
+void edgeq_app_end_at_stop(void); /* at a prompt: Ctrl-C ends the line and the program */
 int edgeq_app_stopped(void);
 #endif

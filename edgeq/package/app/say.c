@@ -49,6 +49,8 @@ void edgeq_app_print_json(const char *text, size_t bytes)
   putchar('"');
 }
 
+int edgeq_app_decimals(double speed) { return speed < 1 ? 2 : speed < 10 ? 1 : 0; }
+
 uint64_t edgeq_app_now_ns(void)
 {
   struct timespec t;
