@@ -30,6 +30,12 @@ _LINK = (
 )  # fmt: skip
 
 
+def check_target(artifact: Path, target: str) -> None:
+    """Raise UnsupportedError for an artifact of another `target` than Android's."""
+    if target != TARGET:
+        raise UnsupportedError(f"{artifact} was compiled for {target}; Android libraries are made of --target {TARGET}")
+
+
 def link_android(artifact: Path, out: Path) -> None:
     """Make the library of an artifact for arm64: plan, kernels and runtime, with the C API of edgeq.h.
 
@@ -41,9 +47,7 @@ def link_android(artifact: Path, out: Path) -> None:
         UnsupportedError: compiled for another target.
         ArtifactError: made before artifacts carried their kernels. ToolchainError: with the compiler's output.
     """
-    target = read(artifact).target
-    if target != TARGET:
-        raise UnsupportedError(f"{artifact} was compiled for {target}; Android libraries are made of --target {TARGET}")
+    check_target(artifact, read(artifact).target)
     sources = [*inputs(artifact), *map(str, sorted(BARE.glob("*.c")))]
     options = [*CFLAGS, *COMPILE, *_LINK, f"-Wl,-soname,{out.name}"]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".edgeq-link-") as folder:

@@ -20,7 +20,7 @@ from edgeq.measure.operations import Operation, operations
 from edgeq.measure.report import FIRST, FIRST_TOKEN_PROMPT, Measured, Setting, report
 from edgeq.measure.speed import decode_rate, first_token_seconds, prefill_rate
 from edgeq.measure.spread import LEAST, Spread, repeat
-from edgeq.runtime.loader import Profile, Session
+from edgeq.runtime.loader import Profile, Session, check_target
 
 PREFILL, DECODE = (512, 128), 128
 IN_PROCESS = "in this process"
@@ -56,6 +56,7 @@ def profile(path: str | Path, settings: Settings | None = None, progress: Report
     Raises UsageError when the context is shorter than what should be measured, and as `Session`.
     """
     manifest = read(Path(path)).to_json()
+    check_target(Path(path), manifest["target"])
     settings = fitting(settings or Settings(), manifest)
     say = progress or (lambda stage, done, total: None)
     # Before the model is opened and after its memory was read: the buffer is no part of the model.

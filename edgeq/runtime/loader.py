@@ -271,6 +271,15 @@ class Session:
         return np.ctypeslib.as_array((ctypes.c_uint8 * size.value).from_address(address))
 
 
+def check_target(folder: Path, target: str) -> None:
+    """Raise TargetError for an artifact of a `target` that this machine is not."""
+    if target != (here := native_name()):
+        raise TargetError(
+            f"{folder} was compiled for {target}, this is {here}: "
+            "compile with --target native, or reach a device that it runs on (edgeq profile --device, edgeq package)"
+        )
+
+
 def check_artifact(folder: Path) -> None:
     """Check the manifest, the machine and the files; the C runtime hashes the weights itself when it maps them.
 
@@ -279,11 +288,7 @@ def check_artifact(folder: Path) -> None:
         TargetError: built for another kind of machine.
     """
     manifest = read(folder)
-    if manifest.target != (here := native_name()):
-        raise TargetError(
-            f"{folder} was compiled for {manifest.target}, this is {here}: "
-            "compile with --target native, or reach a device that it runs on (edgeq profile --device, edgeq package)"
-        )
+    check_target(folder, manifest.target)
     verify_files(folder, manifest, skip_hash={WEIGHTS_FILE})
 
 
