@@ -17,6 +17,7 @@ from edgeq.cli.app import app
 from edgeq.errors import ArtifactError, UnsupportedError
 from edgeq.lower.android import link_android
 from edgeq.lower.toolchain import RUNTIME
+from edgeq.package.library import package_library
 
 pytestmark = pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf")
 
@@ -65,6 +66,10 @@ def test_other_targets_are_refused(toy: Toy, tmp_path: Path) -> None:
     toy_model.write_manifest(folder, target="x86-64")
     with pytest.raises(UnsupportedError, match="compiled for x86-64; Android libraries are made of --target arm64"):
         link_android(folder, tmp_path / "libedgeq.so")
+    said: list[str] = []
+    with pytest.raises(UnsupportedError, match="compiled for x86-64"):
+        package_library(folder, tmp_path / "libedgeq.so", progress=lambda stage, done, total: said.append(stage))
+    assert not said, "work was announced"
     toy_model.write_manifest(folder, target="arm64")
     (folder / "kernels.a").unlink()
     with pytest.raises(ArtifactError, match=r"kernels\.a"):
