@@ -31,7 +31,7 @@ static void report(const chat *c, const edgeq_app_stats *s)
                  edgeq_app_decimals(fed), fed, s->drawn, speed, (double)s->first_ns * 1e-6);
   if (!s->reason) return;
   if (!strcmp(s->reason, "context")) edgeq_app_note(c->app, "stopped: the context is full");
-  if (!strcmp(s->reason, "length")) edgeq_app_note(c->app, "stopped after %d tokens, as --max-tokens says", s->drawn);
+  if (!strcmp(s->reason, "length")) edgeq_app_note(c->app, "stopped after %d token%s, as --max-tokens says", s->drawn, s->drawn == 1 ? "" : "s");
 }
 
 static void print_json(const chat *c, const edgeq_app_stats *s)
