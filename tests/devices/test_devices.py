@@ -47,6 +47,15 @@ def test_wired(wired, tmp_path):
     check_device(wired.spec, wired.folder, tmp_path, str(wired.folder))
 
 
+def test_cleaning_leaves_nothing(wired, tmp_path):
+    (tmp_path / "data").write_bytes(os.urandom(300_000))
+    with open_device(wired.spec, str(wired.folder)) as device:
+        device.push(tmp_path / "data", "models/a/data")
+        cleaned = device.clean()
+    assert cleaned.folder == str(wired.folder) and 300_000 <= cleaned.bytes < 2_000_000
+    assert not wired.folder.exists()
+
+
 def test_a_program_that_takes_too_long_is_ended(tmp_path):
     with open_device("local", str(tmp_path)) as device:
         sleeper = Sleeper(tmp_path)

@@ -101,6 +101,15 @@ def test_a_client_that_dies_leaves_nothing_running(pool, tmp_path):
         device.remove("sleeper")
 
 
+def test_a_client_may_clean_and_the_next_one_finds_its_folder_again(pool):
+    spec, folder = pool
+    with open_device(spec) as device:
+        device.describe(measure=False)
+        assert device.clean().folder == str(folder)
+    with open_device(spec) as device:
+        assert device.describe(measure=False).cores >= 1
+
+
 def test_what_is_not_in_the_pool_is_not_waited_for(pool, tracker):
     with pytest.raises(TargetError, match="no such device in the pool; it has box"):
         open_device(f"pool:{tracker}/other")
