@@ -79,6 +79,7 @@ def test_other_targets_are_refused(toy: Toy, tmp_path: Path) -> None:
 
 def test_the_command_makes_it_once(toy: Toy, tmp_path: Path) -> None:
     out = tmp_path / "new" / "libedgeq_toy.so"
+    out.parent.mkdir()
     call = ["package", str(toy.here), "--as", "library", "-o", str(out)]
     made = json.loads(CliRunner().invoke(app, [*call, "--json"]).stdout)
     assert made["total_bytes"] == out.stat().st_size == toy.library.stat().st_size
