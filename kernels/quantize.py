@@ -2,6 +2,7 @@
 
 `code = rint(t * (127 / absmax))`, `sa = absmax / 127` with `t` the (normalised) row. RMSNorm's factor 1/rms is positive
 and the same for the whole row, so it does not change the codes: t is `x * (nw + offset)`, the factor goes into `sa`.
+With a bias (`nb`) it does, and t is the whole of `x / rms * (nw + offset) + nb`.
 Rows are `P = padded(K)` floats apart and become P codes; pad lanes are zeros that nothing but the codes counts.
 `quantize` (decode) and `quantize_rows` (a chunk) run the same operations on a row, so they agree bit for bit.
 """
@@ -40,13 +41,23 @@ class Spec:
     eps: float = 0.0
     offset: float = 0.0
     weight: bool = True
-    bias: bool = True
+    bias: bool | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in (None, "rms", "layer"):
             raise UnsupportedError(f"quantize: no norm {self.norm!r}; known: None, 'rms', 'layer'")
         if self.K <= 0 or self.group_size % V.LANES:
             raise UnsupportedError(f"quantize: {self.K} channels in groups of {self.group_size}; need groups of 16 n")
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the norm adds `nb`."""
+        return self.norm == "layer" if self.bias is None else self.bias
+
+    @property
+    def scaled_late(self) -> bool:
+        """Whether the norm's factor is left out of the values and goes into `sa`."""
+        return self.norm == "rms" and not self.shifted
 
     @property
     def width(self) -> int:
@@ -63,16 +74,16 @@ class Spec:
         """C symbol without the ISA."""
         if not self.norm:
             return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}")
-        parts = ("weight", "bias") if self.norm == "layer" else ("weight",)
-        left_out = [f"no_{part}" for part in parts if not getattr(self, part)]
-        norm: tuple[str | float, ...] = (self.norm, float(self.eps), float(self.offset), *left_out)
+        usual = self.shifted == (self.norm == "layer")
+        marks = ["no_weight"] * (not self.weight) + [("bias" if self.shifted else "no_bias")] * (not usual)
+        norm: tuple[str | float, ...] = (self.norm, float(self.eps), float(self.offset), *marks)
         return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}", *norm)
 
 
 @factory
 def quantize(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    weight: bool = True, bias: bool = True,
+    weight: bool = True, bias: bool | None = None,
 ) -> Kernel:  # fmt: skip
     """One row; call with (0, 1).
 
@@ -81,7 +92,7 @@ def quantize(
         group_size: the weight's group size, 0 = one group.
         zero: zero point of a symmetric weight (8 or 128), 1 for an asymmetric one.
         norm: None, "rms" or "layer", with `eps`; RMSNorm multiplies by `nw + offset`.
-        weight, bias: false leaves `nw`, `nb` of the norm out (RMSNorm never adds `nb`).
+        weight, bias: false leaves `nw`, `nb` of the norm out (bias defaults to true for "layer").
 
     C parameters: x f32[P], nw f32[K], nb f32[K], q i8[P], corr i32[KG] = -zero * sum of the group's codes, sa f32[1].
     Raises UnsupportedError for other norms and widths.
@@ -103,7 +114,7 @@ def quantize(
 @factory
 def quantize_rows(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    weight: bool = True, bias: bool = True,
+    weight: bool = True, bias: bool | None = None,
 ) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
 
@@ -171,7 +182,7 @@ class _Row:
         larger = lambda k, top: V.maximum(V.let(V.absolute(self._value(k))), top)  # noqa: E731
         absmax = V.let(self._reduce(ABSMAX_FLOOR, larger, V.max16))
         self.inverse = V.let(V.f32(127.0) / absmax)
-        peak = V.let(absmax * self.factor) if spec.norm == "rms" else absmax
+        peak = V.let(absmax * self.factor) if spec.scaled_late else absmax
         self.scale = V.let(peak * V.f32(1 / 127))
 
     def emit_codes(self, store: Callable[[V.Expr, V.Expr], None], store_corr: Callable[[V.Expr, V.Expr], None]) -> None:
@@ -196,20 +207,21 @@ class _Row:
         return self.x.vector(self.start + k)
 
     def _value(self, k: V.Expr) -> V.Expr:
-        """t: the 16 values at k that are quantized (without RMSNorm's 1 / rms)."""
+        """t: the 16 values at k that are quantized (without the norm's factor where `scaled_late`)."""
         spec, t = self.spec, self._load(k)
         if spec.norm is None:
             return t
-        if spec.norm == "layer":
-            t = V.fence((t - V.splat(self.mean)) * V.splat(self.factor))
-            if spec.weight and spec.bias:
-                t = V.fma(t, self.nw.vector(k), self.nb.vector(k))
-            elif spec.weight or spec.bias:
-                t = V.fence(t * self.nw.vector(k)) if spec.weight else t + self.nb.vector(k)
-        elif spec.weight:
-            weight = self.nw.vector(k)
-            t = V.fence(t * (weight if spec.offset == 0 else weight + V.splat(spec.offset)))
+        if not spec.scaled_late:
+            t = V.fence((t if spec.norm == "rms" else t - V.splat(self.mean)) * V.splat(self.factor))
+        if spec.weight and spec.shifted:
+            t = V.fma(t, self._gain(k), self.nb.vector(k))
+        elif spec.weight or spec.shifted:
+            t = V.fence(t * self._gain(k)) if spec.weight else t + self.nb.vector(k)
         return within(k, t, spec.K)
+
+    def _gain(self, k: V.Expr) -> V.Expr:
+        weight, offset = self.nw.vector(k), self.spec.offset
+        return weight if offset == 0 else weight + V.splat(offset)
 
     def _sum_squares(self, value: Callable[[V.Expr], V.Expr]) -> V.Expr:
         def step(k: V.Expr, total: V.Expr) -> V.Expr:

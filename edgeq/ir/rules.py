@@ -235,12 +235,13 @@ def _cache_input(name: str, cache: fx.Node) -> Iterator[str]:
 
 
 def rms_norm(node: fx.Node) -> Iterator[str]:
-    """`heads` equal slices; w is a weight of one slice's size."""
+    """`heads` equal slices; w and b are weights of one slice's size."""
     given = arguments(node)
     size, rest = divmod(width(given["x"]), given["heads"])
     if rest:
         yield f"{width(given['x'])} channels do not divide into {given['heads']} heads"
     yield from _vector("w", given["w"], size)
+    yield from _vector("b", given["b"], size)
 
 
 def rope(node: fx.Node) -> Iterator[str]:

@@ -87,6 +87,8 @@ def _site(node: fx.Node) -> Site:
         raise UnsupportedError(f"{name}: q, k and v do not come from one merged linear")
     if v.norm or v.rope or _rotation(q) != _rotation(k):
         raise UnsupportedError(f"{name}: q and k are rotated differently, or v is normalised")
+    if any(p.norm is not None and attrs(p.norm)["b"] is not None for p in (q, k)):
+        raise UnsupportedError(f"{name}: the norm of q or k has a bias")
     if any(p.norm is not None and attrs(p.norm)["heads"] != n for p, n in ((q, a["heads"]), (k, a["kv_heads"]))):
         raise UnsupportedError(f"{name}: q or k is normalised over all heads together; only norms of each head compile")
     return Site(node, q, k, a["heads"], a["kv_heads"], dim, value_dim)

@@ -143,7 +143,7 @@ def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.N
     sizes = {"codes": k, "sums": 4 * fmt.groups(k), "scale": 4}
     out = tuple(scope.buffer(name, size, rows, private=one) for name, size in sizes.items())
     make = quantize_kernels.quantize if one else quantize_kernels.quantize_rows
-    given = norm.weight is not None or norm.kind is None, norm.bias is not None or norm.kind != "layer"
+    given = norm.weight is not None or norm.kind is None, norm.bias is not None
     size = k if norm.kind is None else norm.view.width
     kernel = make(size, fmt.group_size, zero, norm.kind, norm.eps, norm.offset, *given)
     weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))

@@ -41,7 +41,7 @@ def _fuses(user: fx.Node, norm: fx.Node) -> bool:
 def _describe(scope: Scope, node: fx.Node) -> Norm:
     a = attrs(node)
     if op(node) == "edgeq.rms_norm":
-        return Norm(scope.view(a["x"]), "rms", a["w"], None, float(a["eps"]), float(a["offset"]))
+        return Norm(scope.view(a["x"]), "rms", a["w"], a["b"], float(a["eps"]), float(a["offset"]))
     return Norm(scope.view(a["input"]), "layer", a["weight"], a["bias"], float(a["eps"]), 0.0)
 
 

@@ -75,6 +75,15 @@ def test_rms_norm_per_head_with_offset():
     assert torch.allclose(got, want, atol=1e-6)
 
 
+def test_rms_norm_adds_a_bias_to_each_slice():
+    x, w, b = torch.randn(1, 3, 2 * 4), torch.randn(4), torch.randn(4)
+    plain = edgeq_ops.rms_norm(x, w, eps=1e-5, offset=1.0, heads=2)
+    got = edgeq_ops.rms_norm(x, w, b, eps=1e-5, offset=1.0, heads=2)
+    assert torch.equal(got, plain + b.repeat(2))
+    alone = edgeq_ops.rms_norm(x, None, b, eps=1e-5, heads=2)
+    assert torch.equal(alone, edgeq_ops.rms_norm(x, eps=1e-5, heads=2) + b.repeat(2))
+
+
 def test_rope_rotates_halves_and_keeps_the_rest():
     x, pos, inv_freq = torch.randn(1, 3, 2 * 6), torch.arange(3)[None], torch.tensor([1.0, 0.1])
     got = edgeq_ops.rope(x, pos, inv_freq, heads=2).unflatten(-1, (2, 6))

@@ -48,6 +48,7 @@ QLINEAR = "%w = weight w : f32[64, 64]\n%y = edgeq.qlinear(%x, %w, weight={}, ac
         ("%y = aten.slice.Tensor(%x, 1, 0, 1) : f32[1, 1, 64]", "only the last axis"),
         ("%y = edgeq.gated(%x, %x, act='swish') : f32[1, s, 64]", "act = 'swish'"),
         ("%y = aten.arange(4, dtype=f32) : f32[4]", "only integer positions"),
+        ("%b = weight b : f32[63]\n%y = edgeq.rms_norm(%x, None, %b, eps=0.1) : f32[1, s, 64]", "b %b has shape"),
         (QLINEAR.format("'w5'"), "w5"),
         (QLINEAR.format("'f32'"), "expected a16"),
     ],

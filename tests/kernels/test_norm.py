@@ -18,6 +18,8 @@ CASES = {  # (width, kind, eps, offset, heads, weight, bias)
     "layer, ragged": (72, "layer", 1e-5, 0.0, 1, True, True),
     "rms, ragged": (9, "rms", 1e-5, 1.0, 1, True, False),
     "layer of ragged heads": (60, "layer", 1e-5, 0.0, 3, True, True),
+    "rms with bias": (72, "rms", 1e-5, 1.0, 1, True, True),
+    "rms with a bias alone": (48, "rms", 1e-5, 0.0, 1, False, True),
     "rms of ragged heads": (40, "rms", 1e-5, 0.0, 2, False, False),
 }
 KERNELS = {name: norm.norm(*case) for name, case in CASES.items()}

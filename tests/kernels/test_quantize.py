@@ -14,8 +14,10 @@ from edgeq.kernels import quantize as Q
 CASES = [
     (48, 32, 8, None, 0.0, 0.0, True, True, 3),
     (16, 0, 128, None, 0.0, 0.0, True, True, 1),
-    (576, 128, 1, "rms", 1e-5, 0.0, True, True, 5),
-    (80, 32, 8, "rms", 1e-6, 1.0, True, True, 16),
+    (576, 128, 1, "rms", 1e-5, 0.0, True, False, 5),
+    (80, 32, 8, "rms", 1e-6, 1.0, True, False, 16),
+    (76, 32, 8, "rms", 1e-6, 1.0, True, True, 17),
+    (48, 0, 128, "rms", 1e-5, 0.0, False, True, 2),
     (1040, 0, 128, "layer", 1e-5, 0.0, True, True, 35),
     (24, 32, 8, None, 0.0, 0.0, True, True, 3),
     (72, 32, 8, "layer", 1e-5, 0.0, True, True, 4),
@@ -36,7 +38,7 @@ def rows_of(rng, case):
     if m > 2:
         x[1] = 0
     nw, nb = (rng.standard_normal(K) + 1).astype(np.float32), rng.standard_normal(K).astype(np.float32)
-    return x, nw if case[6] else None, nb if case[7] and case[3] == "layer" else None
+    return x, nw if case[6] else None, nb if case[7] and case[3] else None
 
 
 def spread(x):
