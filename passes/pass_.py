@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from torch import fx
+from torch import Tensor, fx
 
 from edgeq.errors import UnsupportedError, VerifyError
 from edgeq.ir.verify import verify
 
+if TYPE_CHECKING:
+    from edgeq.calibrate.samples import Sample
+    from edgeq.quant.bits import Bits
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """How far each channel of an activation reaches over the counted rows of all samples: f32 `[C]` each."""
+
+    low: Tensor
+    high: Tensor
+
 
 @dataclass(frozen=True)
 class Site:
-    """One place in the graph and what happened there: `module` is the Hugging Face name, `what` a phrase."""
+    """One place in the graph and what happened there: `module` is the Hugging Face name, `what` a phrase.
+
+    before, after: the activation's channel ranges, of passes that measure them.
+    """
 
     module: str
     what: str
+    before: Range | None = None
+    after: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -35,16 +52,52 @@ class Report:
         return "\n".join(lines)
 
 
+class Remembers(Protocol):
+    """What a pass decided at a site, kept for other entries of the model (they share weights) and for `--resume`."""
+
+    def get(self, step: str, key: str) -> dict[str, Tensor] | None:
+        """The tensors put for `key` in that step of the pipeline, None when there are none yet."""
+
+    def put(self, step: str, key: str, tensors: dict[str, Tensor]) -> None:
+        """Keep the tensors of `key`."""
+
+
+class Decisions:
+    """Decisions in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
+
+    def get(self, step: str, key: str) -> dict[str, Tensor] | None:
+        """The tensors put for `key` in that step, None when there are none yet."""
+        return self._kept.get((step, key))
+
+    def put(self, step: str, key: str, tensors: dict[str, Tensor]) -> None:
+        """Keep the tensors of `key`."""
+        self._kept[step, key] = tensors
+
+
+def _no_samples(gm: fx.GraphModule) -> list[Sample]:
+    return []
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Nobody asked for progress."""
+
+
 @dataclass
 class Context:
-    """What passes share.
+    """What passes share. All but `weights` are given by name.
 
     Attributes:
         weights: reads weight values (`read(name, rows=None)`), None for a graph that came from text.
-        tokens: a sample text, for passes that measure activations of a language model.
-        texts: tokens of several sample texts, for passes that measure activations of an encoder.
-        scales: what one entry's graph was scaled by, by the weights concerned: other entries share those weights.
+        tokens, texts, scales: what `smooth` takes until it reads `samples` and `decisions`.
         reports: of the passes so far.
+        samples: inputs of a graph of this model that activations are measured on; [] when it takes something else.
+        decisions: what passes decided, by step and by the weights concerned.
+        progress: called with (stage, done, total).
+        step: `"index:pass text"` of the pass that runs, so that decisions of a pass that runs twice do not mix.
+        bits: what the model will be quantized to, None when nobody said.
     """
 
     weights: Any = None
@@ -52,6 +105,11 @@ class Context:
     texts: Sequence[Sequence[int]] = ()
     scales: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
+    samples: Callable[[fx.GraphModule], list[Sample]] = _no_samples
+    decisions: Remembers = field(default_factory=Decisions)
+    progress: Callable[[str, int, int], None] = _silent
+    step: str = ""
+    bits: Bits | None = None
 
 
 @dataclass(frozen=True)

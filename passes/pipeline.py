@@ -59,6 +59,11 @@ def _convert(name: str, option: str, text: str, kind: type) -> Any:
 
 
 def run_pipeline(gm: fx.GraphModule, passes: Sequence[Pass], context: Context | None = None) -> list[Report]:
-    """Run passes in order on the graph, in place."""
+    """Run passes in order on the graph, in place; each finds its place in the pipeline as `context.step`."""
     context = context or Context()
-    return [step(gm, context) for step in passes]
+    return [_run(gm, index, step, context) for index, step in enumerate(passes)]
+
+
+def _run(gm: fx.GraphModule, index: int, step: Pass, context: Context) -> Report:
+    context.step = f"{index}:{step}"
+    return step(gm, context)
