@@ -114,13 +114,13 @@ def _quantize_rows(x: Tensor, fmt: WeightFormat, find: Range, name: str, codes: 
         columns = slice(first * size, first * size + count * length)
         groups = x[:, columns].reshape(R, count, length)
         s, z = find(groups, fmt)
-        s = _stored_scale(s, name)
+        s = stored_scale(s, name)
         a = signed_codes(groups, s.float(), z, fmt)
         codes[:, columns] = a.add_(z.unsqueeze(-1)).to(torch.uint8).reshape(R, -1)
         scale[:, first : first + count], zero[:, first : first + count] = s, z.to(torch.uint8)
 
 
-def _stored_scale(scale: Tensor, name: str) -> Tensor:
+def stored_scale(scale: Tensor, name: str) -> Tensor:
     """`scale` in fp16, a tiny one rounded up to a multiple of 2^-24, so that it neither vanishes nor clips."""
     if (scale.abs() > FP16_MAX).any():
         raise UnsupportedError(f"{name}: a scale of {scale.abs().max():.3g} does not fit fp16; use --bits fp32")

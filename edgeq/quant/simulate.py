@@ -1,0 +1,124 @@
+"""Fake quantization: values rounded to the grid that compiled models compute on, and given back as floats.
+
+Weights lie on the grid of `edgeq.quant.quantizer` at 4 and 8 bits (scales in fp16), and on the one that would follow
+from it at any number of bits from 2 to 8. Activations are symmetric: `2^(bits-1) - 1` steps to either side of zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from edgeq.errors import UsageError
+from edgeq.quant.quantizer import stored_scale
+from edgeq.quant.ranges import RANGES, signed_codes
+
+if TYPE_CHECKING:
+    from edgeq.quant.bits import Bits
+
+FLOOR = 1e-20  # of a largest magnitude: zeros get codes 0 instead of 0/0
+ACTS = ("none", "token", "tensor")
+
+
+@dataclass(frozen=True)
+class _Grid:
+    bits: int
+    zero_point: int | None
+
+
+def fake_weight(
+    w: Tensor, bits: int, group_size: int = 0, symmetric: bool = True, method: str = "minmax"
+) -> Tensor:
+    """w `[N, K]` on its grid of `bits` (2..8), in w's type; a group of `group_size` (0: a row) shares a scale.
+
+    method: a name of `edgeq.quant.ranges.RANGES`. Raises UsageError for other bits and methods.
+    """
+    _check_bits(bits)
+    if method not in RANGES:
+        raise UsageError(f"quantization range {method!r} is not known; known: {', '.join(RANGES)}")
+    rows, columns = w.shape
+    size = min(group_size or columns, columns)
+    grid = _Grid(bits, 2 ** (bits - 1) if symmetric else None)
+    # zeros that fill up a shorter last group change no range: every grid holds 0
+    groups = pad(w.float(), (0, -columns % size)).reshape(rows, -1, size)
+    scale, zero = RANGES[method](groups, grid)
+    scale = stored_scale(scale, "weight").float()
+    values = signed_codes(groups, scale, zero, grid).mul_(scale.unsqueeze(-1))
+    return values.reshape(rows, -1)[:, :columns].to(w.dtype)
+
+
+def fake_tokens(x: Tensor, bits: int = 8) -> Tensor:
+    """x `[..., K]`, a scale a row from its largest magnitude, as int8 activations are quantized at run time."""
+    top = _top(bits)
+    absmax = x.abs().amax(-1, keepdim=True).clamp(min=FLOOR)
+    return torch.round(x * (top / absmax)) * (absmax / top)
+
+
+def fake_tensor(x: Tensor, bits: int = 8, scale: Tensor | None = None) -> Tensor:
+    """x of any shape with one scale: `clamp(round(x * (1 / scale)), -top, top) * scale`, top = 2^(bits-1) - 1.
+
+    scale: one positive number; None: the largest magnitude of x over top.
+    """
+    top = _top(bits)
+    step = x.abs().amax().clamp(min=FLOOR) / top if scale is None else scale.to(x.dtype)
+    return torch.round(x * (1 / step)).clamp(-top, top) * step
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """How the linears of a model will be quantized, for passes that minimise the error which that makes.
+
+    Attributes:
+        weight_bits: 2..8; 16: weights in fp16; 32: weights as they are.
+        group_size, symmetric: of weights of 2..8 bits.
+        act: `none` (float), `token` (a scale a token, from its values) or `tensor` (one scale).
+        act_bits: 2..8.
+        method: which range a weight's group gets (`edgeq.quant.ranges`).
+    """
+
+    weight_bits: int
+    group_size: int = 0
+    symmetric: bool = True
+    act: str = "none"
+    act_bits: int = 8
+    method: str = "minmax"
+
+    def __post_init__(self) -> None:
+        if self.weight_bits not in (16, 32):
+            _check_bits(self.weight_bits)
+        _check_bits(self.act_bits)
+        if self.act not in ACTS:
+            raise UsageError(f"activations quantized per {self.act!r} are not known; known: {', '.join(ACTS)}")
+
+    @classmethod
+    def of(cls, bits: Bits, method: str = "minmax") -> QuantSpec:
+        """What the bits grammar says of a model's layers."""
+        act = {"a8": "token", "a8s": "tensor"}.get(bits.act, "none")
+        fmt = bits.weight
+        return cls(fmt.bits, fmt.group_size, fmt.symmetric, act, 8, method)
+
+    def weight(self, w: Tensor) -> Tensor:
+        """w `[N, K]` as it will be stored, in its own type."""
+        if self.weight_bits >= 16:
+            return w.half().to(w.dtype) if self.weight_bits == 16 else w
+        return fake_weight(w, self.weight_bits, self.group_size, self.symmetric, self.method)
+
+    def activation(self, x: Tensor) -> Tensor:
+        """x `[..., K]` as linears will read it."""
+        if self.act == "none":
+            return x
+        return fake_tokens(x, self.act_bits) if self.act == "token" else fake_tensor(x, self.act_bits)
+
+
+def _top(bits: int) -> float:
+    _check_bits(bits)
+    return float(2 ** (bits - 1) - 1)
+
+
+def _check_bits(bits: int) -> None:
+    if not 2 <= bits <= 8:
+        raise UsageError(f"{bits} bits cannot be simulated; known: 2 to 8")
