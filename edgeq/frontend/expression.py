@@ -118,6 +118,22 @@ def _elementwise_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | 
     return node.target(*args, **node.kwargs)  # type: ignore[operator]
 
 
+def _row_wise(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """What computes each row of its first operand by itself."""
+    x, *rest = node.args
+    if node.meta["val"].dim() < 2 or not isinstance(x, fx.Node):
+        return None
+    args = fx.map_arg(tuple(rest), lambda operand: _evaluate(operand, weights, None))
+    with torch.no_grad():
+        return node.target(_evaluate(x, weights, rows), *args, **node.kwargs)  # type: ignore[operator]
+
+
+def _matmul_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """Rows of a product are rows of its left operand times the right one, as long as neither is a batch."""
+    flat = all(isinstance(x, fx.Node) and x.meta["val"].dim() == 2 for x in node.args)
+    return _row_wise(node, weights, rows) if flat else None
+
+
 def _same_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
     """reshape and permute that leave the first axis alone."""
     x, given = node.args[0], list(node.args[1])
@@ -134,5 +150,5 @@ ROW_RULES = {
     "slice": _slice_rows, "index_select": _index_rows, "cat": _cat_rows,
     "mul": _elementwise_rows, "add": _elementwise_rows, "sub": _elementwise_rows, "neg": _elementwise_rows,
     "to": _elementwise_rows, "rsqrt": _elementwise_rows, "div": _elementwise_rows,
-    "reshape": _same_rows, "permute": _same_rows,
+    "reshape": _same_rows, "permute": _same_rows, "hadamard": _row_wise, "matmul": _matmul_rows,
 }

@@ -11,6 +11,7 @@ from torch import fx
 
 from edgeq.errors import EdgeqError
 from edgeq.ir.graph import arguments, is_weight, op, value
+from edgeq.ir.hadamard import block_size
 from edgeq.ir.ops.activation import ACTIVATIONS
 from edgeq.ir.ops.attention import CACHE_TYPES
 
@@ -265,6 +266,16 @@ def gated(node: fx.Node) -> Iterator[str]:
         yield f"gate {shape(given['gate'])} and up {shape(given['up'])} differ in shape"
     if given["act"] not in ACTIVATIONS:
         yield f"act = {given['act']!r}; expected one of {', '.join(ACTIVATIONS)}"
+
+
+def hadamard(node: fx.Node) -> Iterator[str]:
+    """A size that a matrix is known of and that divides the width."""
+    given = arguments(node)
+    size, channels = int(given["size"]), width(given["x"])
+    if size < 1 or channels % size:
+        yield f"{channels} channels do not divide into slices of {size}"
+    elif block_size(size) != size:
+        yield f"no Hadamard matrix of order {size} is known"
 
 
 def im2col(node: fx.Node) -> Iterator[str]:

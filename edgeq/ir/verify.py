@@ -37,6 +37,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.rms_norm": rules.rms_norm,
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,
+    "edgeq.hadamard": rules.hadamard,
     "edgeq.quick_gelu": rules.unary,
     "edgeq.im2col": rules.im2col,
     "edgeq.last_row": rules.last_row,
