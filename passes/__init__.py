@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 PASSES = {
     "add-cache": "AddCache",
     "cross-cache": "CrossCache",
+    "fold-signs": "FoldSigns",
+    "gamma-migration": "GammaMigration",
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
     "quantize": "Quantize",
+    "pre-sinq": "PreSinq",
     "smooth": "Smooth",
     "specialise": "Specialise",
 }
