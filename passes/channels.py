@@ -55,7 +55,7 @@ def _probe(activation: fx.Node) -> Tensor | None:
     shape = value(activation).shape
     if not is_static(activation.graph.owning_module):  # type: ignore[arg-type]
         return None
-    return torch.arange(1, shape[-1] + 1, dtype=torch.int32).expand([int(size) for size in shape])
+    return torch.arange(1, shape[-1] + 1, dtype=torch.float32).expand([int(size) for size in shape])
 
 
 def _follow(user: fx.Node, source: fx.Node, probe: Tensor | None, found: Reads, rows: object) -> None:

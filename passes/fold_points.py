@@ -21,7 +21,7 @@ class FoldPoint:
     """An activation between what can take `X' = (X - shift) / scale` and linears that can undo it.
 
     Attributes:
-        kind: `norm` (norm -> linears), `value` (v -> attention -> o), `gated` (up -> gated -> down), `relu` (fc1 -> fc2).
+        kind: `norm` (to linears), `value` (v -> attention -> o), `gated` (up -> gated -> down), `relu` (fc1 -> fc2).
         activation: X `[..., K]`.
         producer: the norm, or the linear whose rows are divided.
         consumers: linears that read X.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeq.ir.graph import arguments, calls, insert, op, value
+from edgeq.ir.graph import arguments, calls, insert, is_weight, op, value
 from edgeq.passes.channels import reads
 from edgeq.passes.fold_points import NORMS, FoldPoint
 
@@ -63,13 +63,13 @@ def _only_linears(node: fx.Node, user: fx.Node) -> bool:
     return bool(found.linears) and not found.others and not found.selects
 
 
-def table(gm: fx.GraphModule, values: Tensor, before: fx.Node, name: str = "fold") -> fx.Node:
-    """A stored constant of the module, f32, typed, standing before a node and everything it reads."""
+def table(gm: fx.GraphModule, values: Tensor, like: fx.Node, name: str = "fold") -> fx.Node:
+    """A stored constant of the module, f32, typed by a node that will read it; it stands before every call."""
     held = f"{name}_{sum(key.startswith(f'{name}_') for key in gm._buffers)}"
     gm.register_buffer(held, values.detach().float().contiguous())
-    with gm.graph.inserting_before(_first_weight(before)):
+    with gm.graph.inserting_before(_first_call(gm.graph)):
         node = gm.graph.create_node("get_attr", held, name=held)
-    node.meta.update(val=value(before).new_empty(tuple(values.shape), dtype=torch.float32), hf="")
+    node.meta.update(val=value(like).new_empty(tuple(values.shape), dtype=torch.float32), hf="")
     return node
 
 
@@ -102,9 +102,9 @@ def add_bias(gm: fx.GraphModule, node: fx.Node, name: str, term: fx.Node) -> Non
         apply(node, name, "aten.add.Tensor", term)
 
 
-def _first_weight(node: fx.Node) -> fx.Node:
-    """The graph's first call: a table that several nodes read must stand before all of them."""
-    return next(n for n in node.graph.nodes if n.op != "placeholder")
+def _first_call(graph: fx.Graph) -> fx.Node:
+    """A table that several nodes read must stand before all of them."""
+    return next(node for node in graph.nodes if node.op == "call_function")
 
 
 def _spread(gm: fx.GraphModule, point: FoldPoint, values: Tensor, own: fx.Node | None) -> fx.Node | None:
@@ -128,14 +128,8 @@ def _scale_constant(add: fx.Node, scale: fx.Node | None) -> None:
     """x + p is read as (x - z) / s + p / s."""
     if scale is None:
         return
-    position = next(i for i, x in enumerate(add.args[:2]) if isinstance(x, fx.Node) and _constant(x))
+    position = next(i for i, x in enumerate(add.args[:2]) if is_weight(x))
     apply(add, ("self", "other")[position], "aten.div.Tensor", scale)
-
-
-def _constant(node: fx.Node) -> bool:
-    from edgeq.ir.graph import is_weight
-
-    return is_weight(node)
 
 
 def _fold_norm(gm: fx.GraphModule, norm: fx.Node, scale: fx.Node | None, shift: fx.Node | None) -> None:
