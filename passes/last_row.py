@@ -14,7 +14,7 @@ from edgeq.passes.pass_ import Context, Pass, Report, Site, refuse
 ROW_WISE = frozenset(
     [f"aten.{name}" for name in ("linear", "layer_norm", "add", "sub", "mul", "div", "tanh", "gelu", "silu", "relu")]
     + ["aten.slice"]
-    + [f"edgeq.{name}" for name in ("rms_norm", "gated", "quick_gelu", "qlinear", "hadamard")]
+    + [f"edgeq.{name}" for name in ("fake_quant", "rms_norm", "gated", "quick_gelu", "qlinear", "hadamard")]
 )
 
 

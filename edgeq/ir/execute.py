@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from edgeq.errors import ContextError, UsageError
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, value
-from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, prepare
+from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, prepare, product
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 
 Observer = Callable[[fx.Node, Tensor], None]
@@ -99,13 +99,14 @@ class Reference:
     def _linear(self, node: fx.Node, known: dict[fx.Node, Any]) -> Tensor:
         given = arguments(node)
         x = known[given["x"]]
-        y = self._matrix(given["w"], given["weight"], given["act"]).apply(x.reshape(-1, x.shape[-1]))
+        scale = None if given["x_scale"] is None else self._weight(given["x_scale"])
+        y = product(self._matrix(given["w"], given["weight"], given["act"]), x.reshape(-1, x.shape[-1]), scale)
         y = y if given["bias"] is None else y + self._weight(given["bias"])
         return y.reshape(*x.shape[:-1], -1)
 
     def _matrix(self, node: fx.Node, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
         """Prepared once; an embedding and a head that share a weight and a format share it prepared."""
-        act = "a16" if weight in ("f16", "f32") else act
+        act = "a16" if weight in ("f16", "f32") else act.removesuffix("s")
         key = (node, weight, act)
         if key not in self._matrices:
             self._matrices[key] = prepare(weight_value(node, self._weights), weight, act)

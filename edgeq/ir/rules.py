@@ -14,6 +14,8 @@ from edgeq.ir.graph import arguments, is_weight, op, value
 from edgeq.ir.hadamard import block_size
 from edgeq.ir.ops.activation import ACTIVATIONS
 from edgeq.ir.ops.attention import CACHE_TYPES
+from edgeq.ir.ops.fake_quant import BITS
+from edgeq.ir.ops.matrix import ACTS
 
 Rule = Callable[[fx.Node], Iterator[str]]
 
@@ -62,9 +64,20 @@ def qlinear(node: fx.Node) -> Iterator[str]:
     yield from linear(node)
     yield from _format(node)
     given = arguments(node)
-    allowed = ("a16",) if given["weight"] in ("f16", "f32") else ("a8", "a16")
+    allowed = ("a16",) if given["weight"] in ("f16", "f32") else ACTS
     if given["act"] not in allowed:
         yield f"act {given['act']!r} with weight {given['weight']!r}; expected {' or '.join(allowed)}"
+    if (given["act"] == "a8s") != (given["x_scale"] is not None):
+        yield f"act {given['act']!r} and x_scale: a8s takes one, the others take none"
+    yield from _vector("x_scale", given["x_scale"], 1)
+
+
+def fake_quant(node: fx.Node) -> Iterator[str]:
+    """One scale, a weight; 2 to 8 bits."""
+    given = arguments(node)
+    yield from _vector("scale", given["scale"], 1)
+    if given["bits"] not in BITS:
+        yield f"{given['bits']} bits; expected {BITS[0]} to {BITS[-1]}"
 
 
 def _format(node: fx.Node) -> Iterator[str]:

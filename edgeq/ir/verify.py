@@ -41,6 +41,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.quick_gelu": rules.unary,
     "edgeq.im2col": rules.im2col,
     "edgeq.last_row": rules.last_row,
+    "edgeq.fake_quant": rules.fake_quant,
     "edgeq.qlinear": rules.qlinear,
     "edgeq.qembedding": rules.qembedding,
 }

@@ -1,12 +1,13 @@
 """The bits grammar: what `--bits` takes, parsed once and printed back.
 
-    fp32 | fp16 | w<4|8>a<8|16>[g<32|64|128|256>|pc][a][kv<8|16|32>][head<4|8|fp16|fp32>]
+    fp32 | fp16 | w<4|8>a<8|8s|16>[g<32|64|128|256>|pc][a][kv<8|16|32>][head<4|8|fp16|fp32>]
 
-`w4` weights of 4 bits, `a8` activations quantized to int8 per token as they come (`a16`: kept in float), `g64` groups
-of 64 weights share a scale, `pc` per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `kv8`
-an int8 KV cache, `head4` the format of the embedding and the output head. Left out: w4 has groups of 32, w8 is
-per-channel, the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32. The two share one stored
-tensor where the model ties them; `head4` and `head8` are symmetric groups of 32.
+`w4` weights of 4 bits, `a8` activations quantized to int8 per token as they come (`a8s`: with one scale a tensor, known
+from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc` per-channel (one scale a row), a
+further `a` asymmetric (a zero point a group), `kv8` an int8 KV cache, `head4` the format of the embedding and of the
+output head. Left out: w4 has groups of 32, w8 is per-channel, the cache is fp16 (fp32 in `fp32`), embedding and head
+are 8 bits in groups of 32. The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric
+groups of 32.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ DEFAULT_GROUP = {4: 32, 8: 0}
 FLOATS = {"fp32": "f32", "fp16": "f16"}
 HEADS = {"4": "w4g32", "8": "w8g32", "fp16": "f16", "fp32": "f32"}
 KV = {"8": "i8", "16": "f16", "32": "f32"}
-EXAMPLES = "w4a8, w4a8g128, w8a8, w4a16, w4a8kv8, w4a8g64a (asymmetric), w4a8pc (per-channel), w4a8head4, fp16, fp32"
+ACTS = {"a8": "int8 per token", "a8s": "int8 per tensor (static)", "a16": "float"}
+EXAMPLES = (
+    "w4a8, w4a8g128, w8a8, w8a8s (static), w4a16, w4a8kv8, w4a8g64a (asymmetric), w4a8pc (per-channel), w4a8head4, "
+    "fp16, fp32"
+)
 NOT_YET = {
     "w1": "binary", "w2": "2-bit", "w3": "3-bit", "w5": "5-bit", "w6": "6-bit", "a4": "4-bit activation",
     "ternary": "ternary", "nf4": "NF4", "mxfp4": "MXFP4", "fp8": "FP8", "bf16": "BF16",
 }  # fmt: skip
 
-_WEIGHTS = re.compile(r"w(?P<w>\d+)a(?P<a>\d+)(?:g(?P<g>\d+)|(?P<pc>pc))?(?P<asym>a)?")
+_WEIGHTS = re.compile(r"w(?P<w>\d+)a(?P<a>\d+s?)(?:g(?P<g>\d+)|(?P<pc>pc))?(?P<asym>a)?")
 _SUFFIX = re.compile(r"kv(?P<kv>\d+)|head(?P<head>fp\d+|\d+)")
 
 
@@ -37,7 +42,8 @@ class Bits:
 
     Attributes:
         weight: format of every linear layer's weight.
-        act: activations of those layers: `a8` (int8, a scale a token) or `a16` (float).
+        act: activations of those layers: `a8` (int8, a scale a token), `a8s` (int8, one scale a tensor, measured on
+            samples) or `a16` (float).
         kv: stored type of the KV cache: `f32`, `f16` or `i8` (a scale a token and head).
         head: format of the token embedding and of the output head.
     """
@@ -48,7 +54,7 @@ class Bits:
     head: WeightFormat
 
     def __post_init__(self) -> None:
-        _one_of(f"{self.weight}{self.act}", self.act, ("a8", "a16"))
+        _one_of(f"{self.weight}{self.act}", self.act, tuple(ACTS))
         _one_of(f"kv={self.kv}", self.kv, tuple(KV.values()))
         _one_of(f"head={self.head}", str(self.head), tuple(HEADS.values()))
         if self.weight.is_float and self.act != "a16":
@@ -92,7 +98,7 @@ class Bits:
 
     def describe(self, cached: bool = True) -> str:
         """Everything that the text stands for, defaults included, in one line; `cached`: there is a KV cache."""
-        act = {"a8": "int8 per token", "a16": "float"}[self.act]
+        act = ACTS[self.act]
         kv = {"i8": "int8 per token and head", "f16": "fp16", "f32": "fp32"}[self.kv]
         weight, head = _words(self.weight), _words(self.head)
         cache = f"; KV cache {kv}" if cached else ""
@@ -112,7 +118,7 @@ def _weights(text: str, plain: str) -> tuple[WeightFormat, str, str]:
     if not match:
         raise _unknown(text, plain)
     _one_of(text, f"w{match['w']}", ("w4", "w8"))
-    _one_of(text, f"a{match['a']}", ("a8", "a16"))
+    _one_of(text, f"a{match['a']}", tuple(ACTS))
     if match["g"]:
         _one_of(text, f"g{match['g']}", tuple(f"g{size}" for size in GROUP_SIZES))
     bits = int(match["w"])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
+from edgeq.ir.ops.fake_quant import fake_quant, largest_code
 from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import RANGES, signed_codes
 
@@ -53,19 +54,16 @@ def fake_weight(
 
 def fake_tokens(x: Tensor, bits: int = 8) -> Tensor:
     """x `[..., K]`, a scale a row from its largest magnitude, as int8 activations are quantized at run time."""
-    top = _top(bits)
+    top = largest_code(_check_bits(bits))
     absmax = x.abs().amax(-1, keepdim=True).clamp(min=FLOOR)
     return torch.round(x * (top / absmax)) * (absmax / top)
 
 
 def fake_tensor(x: Tensor, bits: int = 8, scale: Tensor | None = None) -> Tensor:
-    """x of any shape with one scale: `clamp(round(x * (1 / scale)), -top, top) * scale`, top = 2^(bits-1) - 1.
-
-    scale: one positive number; None: the largest magnitude of x over top.
-    """
-    top = _top(bits)
-    step = x.abs().amax().clamp(min=FLOOR) / top if scale is None else scale.to(x.dtype)
-    return torch.round(x * (1 / step)).clamp(-top, top) * step
+    """x of any shape with one scale, as `edgeq.fake_quant`; None: the largest magnitude of x over the largest code."""
+    top = largest_code(_check_bits(bits))
+    step = x.abs().amax().clamp(min=FLOOR) / top if scale is None else scale
+    return fake_quant(x, step, bits=bits)
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,7 @@ class QuantSpec:
         return fake_tokens(x, self.act_bits) if self.act == "token" else fake_tensor(x, self.act_bits)
 
 
-def _top(bits: int) -> float:
-    _check_bits(bits)
-    return float(2 ** (bits - 1) - 1)
-
-
-def _check_bits(bits: int) -> None:
+def _check_bits(bits: int) -> int:
     if not 2 <= bits <= 8:
         raise UsageError(f"{bits} bits cannot be simulated; known: 2 to 8")
+    return bits

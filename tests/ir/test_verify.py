@@ -50,6 +50,10 @@ QLINEAR = "%w = weight w : f32[64, 64]\n%y = edgeq.qlinear(%x, %w, weight={}, ac
         ("%y = aten.arange(4, dtype=f32) : f32[4]", "only integer positions"),
         ("%b = weight b : f32[63]\n%y = edgeq.rms_norm(%x, None, %b, eps=0.1) : f32[1, s, 64]", "b %b has shape"),
         (QLINEAR.format("'w5'"), "w5"),
+        (QLINEAR.format("'w8'").replace("'a8'", "'a8s'"), "a8s takes one"),
+        (QLINEAR.format("'w8'").replace("weight=", "None, %w, weight="), "x_scale"),
+        ("%s = weight s : f32[2]\n%y = edgeq.fake_quant(%x, %s) : f32[1, s, 64]", "expected \\[1\\]"),
+        ("%s = weight s : f32[1]\n%y = edgeq.fake_quant(%x, %s, bits=9) : f32[1, s, 64]", "9 bits"),
         (QLINEAR.format("'f32'"), "expected a16"),
     ],
 )

@@ -11,7 +11,7 @@ from edgeq.quant.format import GROUP_SIZES, WeightFormat
 WEIGHTS = st.builds(WeightFormat, st.sampled_from([4, 8]), st.sampled_from([0, *GROUP_SIZES]), st.booleans())
 HEAD = st.sampled_from([WeightFormat.parse(text) for text in HEADS.values()])
 CACHE = st.sampled_from(sorted(KV.values()))
-INTEGER = st.builds(Bits, WEIGHTS, st.sampled_from(["a8", "a16"]), CACHE, HEAD)
+INTEGER = st.builds(Bits, WEIGHTS, st.sampled_from(["a8", "a8s", "a16"]), CACHE, HEAD)
 FLOAT = st.builds(Bits, st.sampled_from([WeightFormat(16), WeightFormat(32)]), st.just("a16"), CACHE, HEAD)
 
 
@@ -33,6 +33,8 @@ def test_printed_text_parses_back(bits: Bits) -> None:
         ("w4a8pc", "w4", "a8", "f16", "w8g32"),
         ("w4a8head4", "w4g32", "a8", "f16", "w4g32"),
         ("W8A8headfp16kv8", "w8", "a8", "i8", "f16"),
+        ("w4a8sg64akv8", "w4g64a", "a8s", "i8", "w8g32"),
+        ("w8a8s", "w8", "a8s", "f16", "w8g32"),
         ("fp16", "f16", "a16", "f16", "f16"),
         ("fp32", "f32", "a16", "f32", "f32"),
     ],
@@ -51,6 +53,7 @@ def test_defaults_are_left_out_of_the_canonical_text() -> None:
 @pytest.mark.parametrize(
     ("text", "quoted"),
     [("w3a8", "'w3'.*not there yet"), ("w4a4", "'a4'.*not there yet"), ("ternary", "not there yet"), ("w4", "'w4'"),
+     ("w4a16s", "'a16s'.*a8s"),
      ("w4a8g48", "'g48'.*g32"), ("w4a8g64x", "'x'"), ("w4a8kv4", "'kv4'.*kv8"), ("w4a8head3", "'head3'.*head4"),
      ("w4a8kv8kv8", "twice"), ("fp324", "'4'"), ("", "''"), ("int4", "'int4'.*w4a8"), ("w4 a8", "'w4 a8'")],
 )  # fmt: skip
@@ -69,6 +72,12 @@ def test_description_names_every_default() -> None:
         "weights 4-bit groups of 32, symmetric; activations int8 per token; KV cache fp16; "
         "embedding and head 8-bit groups of 32, symmetric"
     )
+
+
+def test_static_activations_are_described() -> None:
+    bits = Bits.parse("w8a8s")
+    assert "activations int8 per tensor (static)" in bits.describe()
+    assert bits.head_act == "a8s"
 
 
 def test_float_weights_with_int8_activations_are_refused() -> None:

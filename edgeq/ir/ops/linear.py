@@ -6,17 +6,28 @@ import torch
 from torch import Tensor
 
 from edgeq.ir.ops.library import opaque
-from edgeq.ir.ops.matrix import prepare
+from edgeq.ir.ops.matrix import prepare, product
 
 
-def _linear_shape(x: Tensor, w: Tensor, bias: Tensor | None = None, *, weight: str, act: str) -> Tensor:
+def _linear_shape(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, *, weight: str, act: str
+) -> Tensor:
     return x.new_empty(*x.shape[:-1], w.shape[0])
 
 
-@opaque("qlinear(Tensor x, Tensor w, Tensor? bias=None, *, str weight, str act) -> Tensor", _linear_shape)
-def qlinear(x: Tensor, w: Tensor, bias: Tensor | None = None, *, weight: str, act: str) -> Tensor:
-    """x `[..., K]`, w `[N, K]` in float, quantized here as `weight`; act is `a8` (dynamic per token) or `a16`."""
-    y = prepare(w, weight, act).apply(x.reshape(-1, x.shape[-1]))
+@opaque(
+    "qlinear(Tensor x, Tensor w, Tensor? bias=None, Tensor? x_scale=None, *, str weight, str act) -> Tensor",
+    _linear_shape,
+)
+def qlinear(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, *, weight: str, act: str
+) -> Tensor:
+    """x `[..., K]`, w `[N, K]` in float, quantized here as `weight`.
+
+    act is `a8` (int8, a scale a token from its values), `a8s` (int8, one scale that is known: `x_scale` f32 `[1]`) or
+    `a16` (float).
+    """
+    y = product(prepare(w, weight, act), x.reshape(-1, x.shape[-1]), x_scale)
     y = y if bias is None else y + bias.float()
     return y.reshape(*x.shape[:-1], w.shape[0]).to(x.dtype)
 

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from edgeq.errors import UsageError
 
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
+ACTS = ("a8", "a8s", "a16")
 ABSMAX_FLOOR = 1e-20  # a row of zeros has codes 0 instead of 0/0
 
 
@@ -45,9 +46,12 @@ class IntegerMatrix:
     columns: int
     exact: torch.dtype
 
-    def apply(self, x: Tensor) -> Tensor:
-        """x f32 `[M, K]`, quantized per token -> f32 `[M, N]`: exact integer sums, then f32 over groups in order."""
-        codes, token_scale = quantize_tokens(x)
+    def apply(self, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
+        """x f32 `[M, K]` -> f32 `[M, N]`: exact integer sums, then f32 over groups in order.
+
+        x is quantized per token, or all with one scale f32 `[1]`.
+        """
+        codes, token_scale = quantize_tokens(x) if x_scale is None else quantize_tensor(x, x_scale)
         groups, size, outputs = self.codes.shape
         codes = pad(codes, (0, groups * size - self.columns)).to(self.exact)
         total = torch.zeros(len(codes), outputs)
@@ -69,8 +73,22 @@ def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(x.float() * (127.0 / absmax)[:, None]), absmax / 127.0
 
 
+def quantize_tensor(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 with one scale, f32 `[1]`. x f32 `[M, K]` -> codes (whole numbers in f32) `[M, K]`, scale f32 `[M]`."""
+    return torch.round((x.float() * (1.0 / scale.float())).clamp(-127, 127)), scale.float().expand(len(x))
+
+
+def product(matrix: FloatMatrix | IntegerMatrix, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
+    """x f32 `[M, K]` times the matrix -> f32 `[M, N]`; UsageError: a scale for activations that stay in float."""
+    if x_scale is None:
+        return matrix.apply(x)
+    if isinstance(matrix, FloatMatrix):
+        raise UsageError("x_scale is for int8 activations (a8s); this linear takes them in float")
+    return matrix.apply(x, x_scale)
+
+
 def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
-    """Quantize w `[N, K]` as format `weight`, ready for activations kept as `act` (`a8` or `a16`).
+    """Quantize w `[N, K]` as format `weight`, ready for activations kept as `act` (`a8`, `a8s` or `a16`).
 
     Raises:
         UsageError: an unknown format, or int8 activations on float weights.
@@ -79,8 +97,8 @@ def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
     from edgeq.quant.quantizer import dequantize, quantize
 
     fmt = WeightFormat.parse(weight)
-    if act not in ("a8", "a16"):
-        raise UsageError(f"activations can be a8 or a16, not {act!r}")
+    if act not in ACTS:
+        raise UsageError(f"activations can be {', '.join(ACTS)}, not {act!r}")
     if fmt.is_float and act != "a16":
         raise UsageError(f"weights kept as {weight} take activations a16, not {act}")
     stored = quantize(w, fmt)
