@@ -15,10 +15,8 @@ from edgeq.evaluate.text import begin_token
 from edgeq.runtime import chat
 from edgeq.runtime.tokens import Tokenizer
 
-FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json",
-    "config.json",
-)  # fmt: skip
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+ENDINGS = ("generation_config.json", "config.json")  # name the tokens that end an answer
 DAY = datetime(2024, 7, 26)  # templates that print the date print this one: the same data gives the same tokens
 STRETCH = 8000  # characters of one text that stay together
 SURPLUS = 32  # characters looked at for each token wanted, so that windows come from everywhere
@@ -37,7 +35,7 @@ class Encoder:
     def __init__(self, assets: dict[str, bytes]) -> None:
         """`assets`: the model's files by name, tokenizer.json among them."""
         with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
-            for name in FILES:
+            for name in (*FILES, *ENDINGS):
                 if name in assets:
                     (Path(folder) / name).write_bytes(assets[name])
             self._tokenizer = Tokenizer(folder)
