@@ -269,6 +269,16 @@ def part(x: Expr, start: int, lanes: int) -> Expr:
     return tirx.Shuffle([x], [i32(start + k) for k in range(lanes)])
 
 
+def shuffle(x: Expr, order: Sequence[int]) -> Expr:
+    """Lane i is lane `order[i]` of x."""
+    return tirx.Shuffle([x], [i32(k) for k in order])
+
+
+def lane_numbers() -> Expr:
+    """int32: 0, 1, ..., 15."""
+    return _ramp(0, LANES)
+
+
 def concat(parts: Sequence[Expr]) -> Expr:
     """Vectors of equal type joined into one."""
     total = len(parts) * lanes_of(parts[0])

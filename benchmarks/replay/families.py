@@ -24,5 +24,6 @@ FAMILIES: dict[str, Callable[[Arguments], Expectations]] = {
     "elementwise.binary": rowwise.binary,
     "elementwise.unary": rowwise.unary,
     "elementwise.gated": rowwise.gated,
+    "hadamard.hadamard": rowwise.hadamard,
     "argmax.argmax": rowwise.argmax,
 }

@@ -7,6 +7,7 @@ import numpy as np
 from edgeq.kernels import argmax as argmax_kernels
 from edgeq.kernels import elementwise
 from edgeq.kernels import embed as embed_kernels
+from edgeq.kernels import hadamard as hadamard_kernels
 from edgeq.kernels import norm as norm_kernels
 from edgeq.quant.format import TILE_ROWS
 from replay.expected import Expected, rows_of
@@ -58,6 +59,12 @@ def gated(a: Arguments) -> Expectations:
     width = a.options["width"]
     inputs = _rows(a, "gate", width), _rows(a, "up", width)
     yield _stored(a, width, elementwise.reference(f"gated:{a.options['act']}", *inputs))
+
+
+def hadamard(a: Arguments) -> Expectations:
+    """Blocks of a row times a Hadamard matrix."""
+    width = a.options["width"]
+    yield _stored(a, width, hadamard_kernels.reference(_rows(a, "x", width), a.options["size"]))
 
 
 def argmax(a: Arguments) -> Expectations:
