@@ -87,7 +87,7 @@ def _slice_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
 def _index_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
     x, axis, index = node.args
     if axis != 0:
-        return None
+        return _evaluate(x, weights, rows).index_select(axis, _evaluate(index, weights, None))
     wanted = _evaluate(index, weights, rows)
     low, high = int(wanted.min()), int(wanted.max()) + 1
     return _evaluate(x, weights, slice(low, high)).index_select(0, wanted - low)
@@ -150,5 +150,6 @@ ROW_RULES = {
     "slice": _slice_rows, "index_select": _index_rows, "cat": _cat_rows,
     "mul": _elementwise_rows, "add": _elementwise_rows, "sub": _elementwise_rows, "neg": _elementwise_rows,
     "to": _elementwise_rows, "rsqrt": _elementwise_rows, "div": _elementwise_rows,
+    "minimum": _elementwise_rows, "maximum": _elementwise_rows, "clamp": _elementwise_rows,
     "reshape": _same_rows, "permute": _same_rows, "hadamard": _row_wise, "matmul": _matmul_rows,
 }
