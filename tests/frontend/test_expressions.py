@@ -15,6 +15,7 @@ from edgeq.ir.graph import insert
 
 STORED = {"a": torch.arange(48.0).reshape(12, 4), "b": -torch.arange(32.0).reshape(8, 4), "v": torch.ones(4)}
 STORED |= {"image": torch.arange(72.0).reshape(12, 2, 3, 1), "s": torch.arange(1.0, 13.0)}
+STORED |= {"limits": torch.arange(96.0).reshape(12, 8).flip(0)}
 aten = torch.ops.aten
 
 
@@ -59,6 +60,7 @@ def expression(kind: str) -> tuple[fx.Node, torch.Tensor]:
             "cat": lambda: (insert(graph, "aten.cat", [node["a"], node["b"]]), torch.cat([a, b])),
             "scaled": lambda: (insert(graph, "aten.mul.Tensor", node["a"], 0.5), a * 0.5),
             "by_column": lambda: (insert(graph, "aten.mul.Tensor", node["a"], node["v"]), a * STORED["v"]),
+            "clipped": lambda: (clipped(graph, node["a"], node["limits"], node["order"]), clipped_value()),
             "convolution": lambda: (convolution(graph, node["image"], node["s"]), convolved()),
             "nested": lambda: (nested(graph, node["a"], node["b"]), -torch.cat([b, a])[6:]),
         }  # fmt: skip
@@ -78,11 +80,21 @@ def convolution(graph: fx.Graph, image: fx.Node, s: fx.Node) -> fx.Node:
     return insert(graph, "aten.mul.Tensor", rows, scale)
 
 
+def clipped(graph: fx.Graph, a: fx.Node, limits: fx.Node, order: fx.Node) -> fx.Node:
+    """No more than a limit of each group of columns, no less than 3."""
+    wide = insert(graph, "aten.index_select", limits, 1, order)
+    return insert(graph, "aten.clamp", insert(graph, "aten.minimum", a, wide), 3.0)
+
+
+def clipped_value() -> torch.Tensor:
+    return torch.minimum(STORED["a"], STORED["limits"][:, [7, 3, 5, 4]]).clamp(3.0)
+
+
 def convolved() -> torch.Tensor:
     return STORED["image"].permute(0, 2, 3, 1).reshape(12, 6) * STORED["s"].rsqrt()[:, None]
 
 
-KINDS = ("weight", "slice", "columns", "t", "index", "cat", "scaled", "by_column", "convolution", "nested")
+KINDS = ("weight", "slice", "columns", "t", "index", "cat", "scaled", "by_column", "convolution", "nested", "clipped")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +110,7 @@ def test_rows_are_rows_of_the_whole(kind: str, low: int, size: int) -> None:
     torch.testing.assert_close(evaluate(node, Recorder(), slice(low, low + size)), want[low : low + size])
 
 
-READ = {"weight": 2, "slice": 2, "cat": 2, "scaled": 2, "nested": 2, "index": 5, "by_column": 6, "convolution": 4}
+READ = {"weight": 2, "slice": 2, "cat": 2, "scaled": 2, "nested": 2, "index": 5, "by_column": 6, "convolution": 4, "clipped": 4}
 
 
 @pytest.mark.parametrize(("kind", "most"), READ.items())
