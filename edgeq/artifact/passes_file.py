@@ -84,6 +84,7 @@ def write_passes(reports: Iterable[Report], folder: Path) -> None:
 
 
 def _said(record: dict[str, Any]) -> str:
+    """What tells two reports apart."""
     return json.dumps([record["name"], [[site["module"], site["what"]] for site in record["changed"]],
                        [[site["module"], site["what"]] for site in record["declined"]]])  # fmt: skip
 
@@ -141,4 +142,4 @@ def _read_site(entry: dict[str, Any]) -> PassSite:
 
 
 def _read(entry: dict[str, Any] | None) -> Channels | None:
-    return entry and Channels(entry["channels"], tuple(entry["low"]), tuple(entry["high"]))
+    return None if entry is None else Channels(entry["channels"], tuple(entry["low"]), tuple(entry["high"]))

@@ -1,4 +1,4 @@
-"""`edgeq inspect`: what an artifact holds, read from its manifest; nothing is run."""
+"""`edgeq inspect`: what an artifact holds and what passes did to it, read from its files; nothing is run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ EXAMPLES = (
     "edgeq inspect build/smollm2",
     "edgeq inspect build/smollm2 --kernels",
     "edgeq inspect build/minilm --entry text_128",
+    "edgeq inspect build/smollm2 --passes",
+    "edgeq inspect build/smollm2 --plot 'model.layers.0.*'",
+    "edgeq inspect build/smollm2 --plot --plot-file ranges.svg",
     "edgeq inspect build/smollm2 --json",
 )
 
@@ -24,12 +27,30 @@ EXAMPLES = (
 @click.option("--kernels", is_flag=True, help="Every kernel: calls, bytes, multiply-adds.")
 @click.option("--memory", is_flag=True, help="The memory plan only.")
 @click.option("--entry", metavar="NAME", help="One entry: its tensors, what was fused, and the kernels chosen.")
+@click.option("--passes", is_flag=True, help="What every pass did at every site, or why it left one alone.")
+@click.option(
+    "--plot", metavar="[SITES]", is_flag=False, flag_value="*", help="Channel ranges before and after passes."
+)
+@click.option("--plot-file", metavar="FILE.svg", type=click.Path(path_type=Path), help="Draw them into a file instead.")
 @json_option
-def command(artifact: Path, layers: bool, kernels: bool, memory: bool, entry: str | None, as_json: bool) -> None:
-    """Show what ARTIFACT holds: layers, bits, bytes, kernels, entries, memory plan."""
+def command(
+    artifact: Path,
+    layers: bool,
+    kernels: bool,
+    memory: bool,
+    entry: str | None,
+    passes: bool,
+    plot: str | None,
+    plot_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what ARTIFACT holds: layers, bits, bytes, kernels, entries, memory plan, and what passes did."""
     from edgeq.artifact.manifest import read
 
     manifest = read(artifact).to_json()
+    if passes or plot is not None or plot_file:
+        show_passes(artifact, manifest, passes, plot, plot_file, as_json)
+        return
     asked = find_entry(manifest, entry) if entry is not None else None
     if as_json:
         console.print_json(asked or {"path": str(artifact), **manifest})
@@ -46,6 +67,32 @@ def command(artifact: Path, layers: bool, kernels: bool, memory: bool, entry: st
     if asked:
         chosen.append(describe_entries.entry_text(asked, manifest["kernels"]))
     click.echo("\n\n".join(chosen or overview(artifact, manifest)))
+
+
+def show_passes(
+    path: Path, manifest: dict[str, Any], listed: bool, glob: str | None, file: Path | None, as_json: bool
+) -> None:
+    """What passes did: as a list, as lines of blocks, as a drawing, as JSON."""
+    from edgeq.artifact.passes_file import read_passes
+    from edgeq.cli import passes_plot, passes_text
+    from edgeq.errors import UsageError
+
+    if file and file.suffix.lower() != ".svg":
+        raise UsageError(f"--plot-file {file}: it writes SVG; name a file that ends in .svg")
+    found = read_passes(path)
+    drawn = passes_plot.plotted(found, glob or "*") if glob is not None or file else []
+    if file:
+        from edgeq.cli.passes_svg import write_svg
+
+        write_svg(file, drawn, f"{manifest['model']} {manifest['bits']}: channel ranges before and after passes")
+        console.note(f"{len(drawn)} activations drawn into {file}")
+    if as_json:
+        console.print_json(passes_text.passes_json(found, [] if listed else drawn))
+        return
+    parts = [passes_text.passes_text(found)] if listed else []
+    parts += [passes_plot.plot_text(drawn)] if glob is not None and not file else []
+    if parts:
+        click.echo("\n\n".join(parts))
 
 
 def overview(path: Path, manifest: dict[str, Any]) -> list[str]:
