@@ -3,53 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from edgeq.ir.graph import calls, inputs, is_weight, op, value
+from edgeq.calibrate.samples import Sample, encoder_samples, text_sample
+from edgeq.ir.graph import calls, is_weight, op
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 
-
-@dataclass(frozen=True)
-class Sample:
-    """Inputs of one walk over a graph, by name; `counted`: bool `[rows]`, which rows of its tokens are measured."""
-
-    inputs: dict[str, Tensor]
-    counted: Tensor
-
-
-def text_sample(tokens: Sequence[int]) -> Sample:
-    """A text for an uncached language model.
-
-    The first token is left out: its activations are of another size and have their own scale.
-    """
-    counted = torch.arange(len(tokens)) > 0
-    return Sample({"input_ids": torch.tensor([list(tokens)]), "position_ids": torch.arange(len(tokens))[None]}, counted)
-
-
-def encoder_samples(gm: fx.GraphModule, texts: Sequence[Sequence[int]]) -> list[Sample]:
-    """Texts for a static graph of token ids, a batch at a time, cut to its length (the last token stays) and padded.
-
-    Empty when the graph takes something else than tokens, their mask and their types.
-    """
-    names = inputs(gm)
-    if "input_ids" not in names or set(names) - {"input_ids", "attention_mask", "token_type_ids"}:
-        return []
-    batch, length = (int(size) for size in value(names["input_ids"]).shape)
-    cut = [list(t) if len(t) <= length else [*t[: length - 1], t[-1]] for t in texts if len(t)]
-    rows = [torch.tensor([*t, *[0] * (length - len(t))]) for t in cut]
-    masks = [torch.arange(length) < len(t) for t in cut]
-    starts = range(0, len(rows), batch)
-    return [_encoder_sample(set(names), rows[i : i + batch], masks[i : i + batch], batch) for i in starts]
-
-
-def _encoder_sample(names: set[str], rows: list[Tensor], masks: list[Tensor], batch: int) -> Sample:
-    ids, mask = (torch.stack([*part, *part[-1:] * (batch - len(part))]) for part in (rows, masks))
-    given = {"input_ids": ids, "attention_mask": mask.long(), "token_type_ids": torch.zeros_like(ids)}
-    return Sample({name: tensor for name, tensor in given.items() if name in names}, mask.flatten())
+__all__ = ["Sample", "channel_absmax", "encoder_samples", "text_sample"]
 
 
 def channel_absmax(gm: fx.GraphModule, weights: Reads, samples: Sequence[Sample]) -> dict[fx.Node, Tensor]:
