@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "EdgeqError", "compile", "load"]
+__all__ = ["Artifact", "EdgeqError", "compile", "load", "recompile"]
 
 if TYPE_CHECKING:
-    from edgeq.api import Artifact, compile, load
+    from edgeq.api import Artifact, compile, load, recompile
     from edgeq.errors import EdgeqError
 
 

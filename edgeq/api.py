@@ -1,19 +1,16 @@
-"""The verbs of the command line, from Python: `compile` makes an artifact, `load` opens one."""
+"""The verbs of the command line, from Python: `compile` and `recompile` make an artifact, `load` opens one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from edgeq.artifact.folder import artifact_folder, check_output
+from edgeq.artifact.resume import kept_work
 from edgeq.runtime.artifact import Artifact
 
-if TYPE_CHECKING:
-    from edgeq.compiler import Options
-    from edgeq.frontend.interfaces import Shapes
-
-__all__ = ["Artifact", "compile", "load"]
+__all__ = ["Artifact", "compile", "load", "recompile"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,6 +30,13 @@ def compile(
     image_size: tuple[int, int] | None = None,
     points: int = 1,
     progress: Progress | None = None,
+    *,
+    recipe: str = "",
+    passes: Sequence[str] = (),
+    calib_samples: int = 0,
+    calib_length: int = 0,
+    seed: int = 0,
+    resume: bool = False,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
 
@@ -45,56 +49,69 @@ def compile(
         chunk: rows of one prefill chunk.
         overwrite: replace `output` when it is an artifact.
         revision: of a hub id.
-        calib: text file to measure activations on; "" is a short sample that edgeq brings, "none" measures nothing.
+        calib: what to measure activations on: a text, .jsonl or .parquet file, a folder of images or a dataset, "self",
+            "none"; "" is a text that edgeq brings; see docs/calibration.md.
         lengths: tokens of a text encoder's entries: a text runs in the smallest that holds it.
         batch: examples that one run of an encoder or vision model takes: an entry for each.
         image_size: height and width of a vision model's input; None: what the model was made for.
         points: most points of a prompt, for promptable segmentation.
         progress: called with (stage, done, total), total 0 when unknown.
+        recipe: "fast" (also ""), "balanced" or "best": which passes prepare the model; see docs/recipes.md.
+        passes: those passes, in order, instead of a recipe's: `("smooth{alpha=0.4}", "awq")`.
+        calib_samples: how many samples are measured; 0: as many as the recipe says.
+        calib_length: tokens of a sample for a language model; 0: as the recipe says.
+        seed: of what is drawn at random.
+        resume: go on where an interrupted compile to the same output stopped measuring.
 
     Returns:
         The artifact, not yet loaded: nothing runs before its first use.
 
     Raises:
-        EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind.
+        EdgeqError: each subclass is one kind of fault, with one clear message; nothing is left behind but, after a
+            longer measurement, what `resume` continues.
     """
-    shapes = _shapes(lengths, batch, image_size, points)
-    options = _options(model, target, bits, context, chunk, revision, calib, shapes)
-    check_output(Path(output), overwrite)
+    options = {
+        "model": model, "target": target, "bits": bits, "context": context, "chunk": chunk, "revision": revision,
+        "calib": calib, "lengths": lengths, "batch": batch, "image_size": image_size, "points": points,
+        "recipe": recipe, "passes": passes, "calib_samples": calib_samples, "calib_length": calib_length, "seed": seed,
+    }  # fmt: skip
+    return _compile(options, Path(output), overwrite, resume, progress)
+
+
+def recompile(
+    config: str | Path,
+    output: str | Path = "edgeq-out",
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Artifact:
+    """Compile with the options that an artifact was compiled with: the same files byte for byte.
+
+    Args:
+        config: its edgeq.json or folder, or a JSON object of `compile`'s arguments that somebody wrote.
+        output, overwrite, resume, progress: as for `compile`.
+        changes: arguments of `compile` to use instead of the recorded ones.
+
+    Raises:
+        UsageError: calibration data that is not what the recipe was measured on. Otherwise as `compile`.
+    """
+    from edgeq.config import merged, read_config
+
+    return _compile(merged(read_config(Path(config)), changes), Path(output), overwrite, resume, progress)
+
+
+def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool, progress: Progress | None) -> Artifact:
+    """Everything that can be refused without reading the model is refused before any work."""
+    from edgeq.options import make_options
+
+    options = make_options(**given)
+    check_output(output, overwrite)
     from edgeq.compiler import compile_into
 
-    with artifact_folder(Path(output), overwrite) as folder:
-        compile_into(folder, options, progress or (lambda stage, done, total: None))
-    return Artifact(Path(output))
-
-
-def _options(
-    model: str, target: str, bits: str, context: int, chunk: int, revision: str | None, calib: str, shapes: Shapes
-) -> Options:
-    """Everything that can be refused without reading the model is refused here, before anything large is imported."""
-    from edgeq.errors import UsageError
-    from edgeq.quant.bits import Bits
-    from edgeq.targets import find
-
-    for name, value in (("context", context), ("chunk", chunk)):
-        if value < 1:
-            raise UsageError(f"--{name} {value}: give at least 1")
-    chosen, parsed = find(target), Bits.parse(bits)
-    from edgeq.compiler import Options
-
-    return Options(model, chosen, parsed, context, chunk, revision, calib, shapes)
-
-
-def _shapes(lengths: Sequence[int], batch: Sequence[int], image_size: tuple[int, int] | None, points: int) -> Shapes:
-    from edgeq.errors import UsageError
-
-    given = (("lengths", lengths), ("batch", batch), ("image-size", image_size or (1,)), ("points", (points,)))
-    for name, values in given:
-        if not values or min(values) < 1:
-            raise UsageError(f"--{name} {','.join(map(str, values))}: give numbers of at least 1")
-    from edgeq.frontend.interfaces import Shapes
-
-    return Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), image_size, points)
+    with artifact_folder(output, overwrite) as folder, kept_work(output, resume) as journal:
+        compile_into(folder, options, progress or (lambda stage, done, total: None), journal)
+    return Artifact(output)
 
 
 def load(path: str | Path, threads: int = 0, variant: str | None = None) -> Artifact:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +10,23 @@ from edgeq import __version__
 from edgeq.artifact import manifest as manifests
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.calibrate.sample import NONE, OWN, sample_texts, sample_tokens
+from edgeq.calibrated import run_all
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
-from edgeq.ir.graph import calls
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower_entries
-from edgeq.passes.pass_ import Context, Report
-from edgeq.passes.pipeline import parse_pipeline
-from edgeq.passes.statistics import encoder_samples
-from edgeq.quant.bits import Bits
-from edgeq.targets import Target
+from edgeq.options import Options
+
+__all__ = ["Options", "compile_into", "refuse_idle", "resolved_context"]
 
 Progress = Callable[[str, int, int], None]
 POSITIONS = 16  # the caches hold whole vectors of positions
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk.
-
-    `calibration` is a text file that passes measure activations on, "" for edgeq's own sample, "none" for no such pass.
-    `shapes` are the batch sizes, token lengths and image size that static entries are made for.
-    """
-
-    model: str
-    target: Target
-    bits: Bits
-    context: int
-    chunk: int
-    revision: str | None = None
-    calibration: str = ""
-    shapes: Shapes = field(default_factory=Shapes)
-
-
-def compile_into(folder: Path, options: Options, progress: Progress) -> None:
-    """Write every file of the artifact into an empty folder."""
+def compile_into(folder: Path, options: Options, progress: Progress, journal: Path | None = None) -> None:
+    """Write every file of the artifact into an empty folder; what is measured is kept in `journal` to go on from."""
     progress("read the model's config", 0, 0)
     source = open_model(options.model, options.revision)
     progress("export the graphs", 0, 0)
@@ -57,10 +35,8 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
     decodes = any(entry.kind == "token" for entry in entries)
     context = resolved_context(options.context, source.config) if decodes else 0
     chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
-    progress("run the passes", 0, 0)
-    shared = _samples(source, entries, options.calibration)
-    by_length = sorted(entries, key=lambda e: (-e.length, e.batch))  # the longest is measured, for all
-    reports = [r for entry in by_length for r in run_passes(entry, options.bits, context, shared)]
+    passed = run_all(entries, source, options, context, progress)
+    reports = passed.reports
     progress("lower to kernels", 0, 0)
     plan, table = lower_entries(entries, source.weights, context, chunk)
     info, weights_hash = write_weights(table, folder, progress)
@@ -81,7 +57,7 @@ def compile_into(folder: Path, options: Options, progress: Progress) -> None:
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
         memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
         task=_task(source, entries),
-        extra={"calibration": {"text": options.calibration or OWN, "tokens": _sampled(shared)}},
+        recipe=passed.recipe,
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
     )
     manifests.write(manifest, folder)
@@ -97,23 +73,10 @@ def refuse_idle(options: Options, entries: list[EntryGraph]) -> None:
         "--batch": shapes.batch != default.batch and decodes,
         "--image-size": shapes.image_size is not None and "pixel_values" not in names,
         "--points": shapes.points != default.points and "input_points" not in names,
-        "--calib": options.calibration not in ("", NONE) and not (decodes or "input_ids" in names),
     }
     if given := [name for name, is_idle in idle.items() if is_idle]:
         listed = ", ".join(entry.name for entry in entries)
         raise UsageError(f"{', '.join(given)} means nothing to {options.model} (entries: {listed}): leave it out")
-
-
-def _samples(source: Source, entries: list[EntryGraph], calibration: str) -> Context:
-    """The text that activations are measured on: one for a language model, several for an encoder."""
-    if all(entry.kind == "token" for entry in entries):
-        return Context(source.weights, tokens=sample_tokens(source, calibration))
-    takes_text = any(port.name == "input_ids" for entry in entries for port in entry.inputs)
-    return Context(source.weights, texts=sample_texts(source, calibration) if takes_text else ())
-
-
-def _sampled(shared: Context) -> int:
-    return len(shared.tokens) + sum(map(len, shared.texts))
 
 
 def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:
@@ -130,35 +93,6 @@ def resolved_context(wanted: int, config: Any) -> int:
     if not context:
         raise UsageError(f"--context {wanted}: give at least {POSITIONS} (the model takes up to {most} tokens)")
     return context
-
-
-def pipeline(bits: Bits, context: int, calibrated: bool) -> str:
-    """The passes of a plain compile of a token entry, as `edgeq opt -p` takes them.
-
-    int8 activations are smoothed when they can be.
-    """
-    smooth = "smooth," if bits.act == "a8" and calibrated else ""
-    return f"{smooth}add-cache{{kv={bits.kv},context={context}}},last-row,merge-linears,quantize{{bits={bits}}}"
-
-
-def static_pipeline(bits: Bits, calibrated: bool) -> str:
-    """The passes of a plain compile of a static entry; encoders of text are smoothed as language models are."""
-    smooth = "smooth{powers=false}," if bits.act == "a8" and calibrated else ""
-    return f"{smooth}merge-linears,quantize{{bits={bits}}}"
-
-
-def run_passes(entry: EntryGraph, bits: Bits, context: int, shared: Context) -> list[Report]:
-    """Run the plain pipeline in place; `shared` holds the weights and the samples that activations are measured on."""
-    before = len(shared.reports)
-    if entry.kind == "static":
-        text = static_pipeline(bits, bool(encoder_samples(entry.gm, shared.texts)))
-    else:
-        text = pipeline(bits, context, bool(shared.tokens))
-    if calls(entry.gm, "edgeq.store_keys", "edgeq.cross_attention"):
-        text = f"cross-cache{{kv={bits.kv}}},{text}"
-    for step in parse_pipeline(text):
-        step(entry.gm, shared)
-    return shared.reports[before:]
 
 
 def write_assets(source: Source, folder: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, fx
 
+from edgeq.calibrate.journal import Decisions
 from edgeq.errors import UnsupportedError, VerifyError
 from edgeq.ir.verify import verify
 
@@ -52,31 +53,6 @@ class Report:
         return "\n".join(lines)
 
 
-class Remembers(Protocol):
-    """What a pass decided at a site, kept for other entries of the model (they share weights) and for `--resume`."""
-
-    def get(self, step: str, key: str) -> dict[str, Tensor] | None:
-        """The tensors put for `key` in that step of the pipeline, None when there are none yet."""
-
-    def put(self, step: str, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep the tensors of `key`."""
-
-
-class Decisions:
-    """Decisions in memory."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
-
-    def get(self, step: str, key: str) -> dict[str, Tensor] | None:
-        """The tensors put for `key` in that step, None when there are none yet."""
-        return self._kept.get((step, key))
-
-    def put(self, step: str, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep the tensors of `key`."""
-        self._kept[step, key] = tensors
-
-
 def _no_samples(gm: fx.GraphModule) -> list[Sample]:
     return []
 
@@ -96,7 +72,8 @@ class Context:
         samples: inputs of a graph of this model that activations are measured on; [] when it takes something else.
         decisions: what passes decided, by step and by the weights concerned.
         progress: called with (stage, done, total).
-        step: `"index:pass text"` of the pass that runs, so that decisions of a pass that runs twice do not mix.
+        step: `"index:passes so far"` of the pass that runs, it being the last: decisions of a pass that runs twice, or
+            in two pipelines, do not mix.
         bits: what the model will be quantized to, None when nobody said.
     """
 
@@ -106,7 +83,7 @@ class Context:
     scales: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     samples: Callable[[fx.GraphModule], list[Sample]] = _no_samples
-    decisions: Remembers = field(default_factory=Decisions)
+    decisions: Decisions = field(default_factory=Decisions)
     progress: Callable[[str, int, int], None] = _silent
     step: str = ""
     bits: Bits | None = None
@@ -117,10 +94,12 @@ class Pass:
     """Base of every pass. A pass rewrites the graph in place and leaves it valid.
 
     Subclasses set `name` (as on the command line), override `run`, and, where more than validity is needed,
-    `requires` (raises UnsupportedError on graphs that it cannot take) and `ensures`.
+    `requires` (raises UnsupportedError on graphs that it cannot take) and `ensures`. `measures` says that it cannot do
+    without `context.samples`: a recipe leaves it out of entries that no sample fits.
     """
 
     name: ClassVar[str] = ""
+    measures: ClassVar[bool] = False
 
     def __call__(self, gm: fx.GraphModule, context: Context | None = None) -> Report:
         """Run between the checks; VerifyError names the pass when it left an invalid graph."""
@@ -152,6 +131,13 @@ class Pass:
         """As on the command line, options that differ from their defaults included."""
         options = [(item, getattr(self, item.name)) for item in fields(self)]
         given = [(item.name, value) for item, value in options if value != item.default]
+        return self._with(given)
+
+    def spelt(self) -> str:
+        """As on the command line with every option: the same pass, whatever becomes of the defaults."""
+        return self._with([(item.name, getattr(self, item.name)) for item in fields(self)])
+
+    def _with(self, given: list[tuple[str, Any]]) -> str:
         return self.name + ("{" + ",".join(f"{name}={_text(value)}" for name, value in given) + "}" if given else "")
 
 

@@ -59,11 +59,14 @@ def _convert(name: str, option: str, text: str, kind: type) -> Any:
 
 
 def run_pipeline(gm: fx.GraphModule, passes: Sequence[Pass], context: Context | None = None) -> list[Report]:
-    """Run passes in order on the graph, in place; each finds its place in the pipeline as `context.step`."""
+    """Run passes in order on the graph, in place.
+
+    Each finds in `context.step` its own text after those before it: two pipelines that begin alike decide alike there.
+    """
     context = context or Context()
-    return [_run(gm, index, step, context) for index, step in enumerate(passes)]
+    return [_run(gm, passes[: index + 1], context) for index in range(len(passes))]
 
 
-def _run(gm: fx.GraphModule, index: int, step: Pass, context: Context) -> Report:
-    context.step = f"{index}:{step}"
-    return step(gm, context)
+def _run(gm: fx.GraphModule, passes: Sequence[Pass], context: Context) -> Report:
+    context.step = f"{len(passes) - 1}:{','.join(step.spelt() for step in passes)}"
+    return passes[-1](gm, context)

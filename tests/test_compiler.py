@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgeq.compiler import run_passes
+from edgeq.calibrate.samples import encoder_samples
+from edgeq.calibrated import run_entry
 from edgeq.frontend.entries import EntryGraph
 from edgeq.ir.graph import value
 from edgeq.ir.text import parse
 from edgeq.passes.pass_ import Context
 from edgeq.quant.bits import Bits
+from edgeq.recipes import resolve
 
 ENCODER = """
 %input_ids = input : i64[1, 8]
@@ -41,6 +43,9 @@ class Ones:
 def test_encoders_are_smoothed_where_activations_are_int8_and_text_is_there(bits, texts, smoothed):
     gm = parse(ENCODER.strip())
     entry = EntryGraph("text_8", "text", "static", 1, 8, gm)
-    reports = run_passes(entry, Bits.parse(bits), 0, Context(Ones(gm), texts=texts))
-    assert ("smooth" in reports[0].name) is smoothed
+    context = Context(Ones(gm), samples=lambda graph: encoder_samples(graph, texts))
+    reports = run_entry(entry, Bits.parse(bits), 0, context, resolve("fast", "encoder", Bits.parse(bits)))
+    assert any(report.name.startswith("smooth") and report.changed for report in reports) is smoothed
     assert reports[-1].name.startswith("quantize")
+    if not texts:
+        assert "no calibration sample fits" in reports[0].declined[0].what

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def _remove_empty(folders: list[Path]) -> None:
 def _remove_stale(out: Path) -> None:
     """Remove temporary folders of `out` whose writers are gone; bring back an `out` that they had set aside."""
     for folder in list(out.parent.iterdir()):
-        if folder.name.startswith(f".{out.name}{MARK}") and (lock := _lock(folder)) is not None:
+        if _is_temporary(folder.name, out.name) and (lock := lock_folder(folder)) is not None:
             if folder.name.endswith(OLD) and not os.path.lexists(out):
                 os.rename(folder, out)
             else:
@@ -87,17 +88,21 @@ def _remove_stale(out: Path) -> None:
             os.close(lock)
 
 
+def _is_temporary(name: str, out: str) -> bool:
+    return re.fullmatch(rf"\.{re.escape(out)}{re.escape(MARK)}[0-9a-f]{{8}}({re.escape(OLD)})?", name) is not None
+
+
 def _locked_folder(out: Path) -> tuple[Path, int]:
     """A new temporary folder and its lock; another one if a cleaner was faster than the lock."""
     while True:
         folder = out.parent / f".{out.name}{MARK}{secrets.token_hex(4)}"
         folder.mkdir()
-        lock = _lock(folder)
+        lock = lock_folder(folder)
         if lock is not None:
             return folder, lock
 
 
-def _lock(folder: Path) -> int | None:
+def lock_folder(folder: Path) -> int | None:
     """Descriptor that holds the lock of `folder`, or None when it is taken or the folder is gone."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

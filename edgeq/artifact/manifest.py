@@ -14,7 +14,7 @@ from edgeq.artifact.space import cannot_write
 from edgeq.artifact.storage import Component, StoredTensor, components
 from edgeq.errors import ArtifactError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 AGAIN = "compile it again or copy the folder again"
 
 
@@ -27,7 +27,9 @@ class Manifest:
         files: file name -> size and hashes, for every file of the folder but edgeq.json.
         tensors: what the weights file holds, in file order.
         source: where the model came from: `architecture`, `revision`, `license`, ... as known.
-        passes: the recipe, in order, each with its options.
+        passes: every pass that ran, in order, each with its options.
+        recipe: what `edgeq compile -c` repeats: `options` as given, `passes` that the recipe stood for, what
+            `calibration` they were measured on (by hash), `candidates` that `best` compared.
         entries: of every entry of the plan `name`, `kind` ("token", "static"), `base` (its name without length and
             batch), `batch`, `length`, `max_rows`, `inputs` and `outputs` (lists of `name`, `dtype` "f32" or "i32",
             `shape`, `row_stride` in elements), and `regions` in the plan's order.
@@ -47,6 +49,7 @@ class Manifest:
     tensors: list[StoredTensor]
     source: dict[str, Any] = field(default_factory=dict)
     passes: list[Any] = field(default_factory=list)
+    recipe: dict[str, Any] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     kernels: list[dict[str, Any]] = field(default_factory=list)
     variants: list[dict[str, Any]] = field(default_factory=list)
@@ -82,7 +85,11 @@ def read(folder: Path) -> Manifest:
 
     Raises ArtifactError: not an artifact, damaged, of an older or newer schema.
     """
-    path = folder / MANIFEST
+    return read_file(folder / MANIFEST)
+
+
+def read_file(path: Path) -> Manifest:
+    """`read` of an edgeq.json wherever it lies, perhaps without the rest of its artifact."""
     body = _parse(path)
     _check_schema(path, body.get("schema_version"))
     if body.pop("hash", None) != _digest(body):

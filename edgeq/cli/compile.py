@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgeq.cli import console
 from edgeq.cli.command import Command, json_option
@@ -16,17 +19,28 @@ from edgeq.errors import UsageError
 
 EXAMPLES = (
     "edgeq compile demo:smollm2-135m --target native --bits w4a8 -o build/smollm2",
+    "edgeq compile demo:smollm2-135m --recipe balanced --calib notes.txt -o build/smollm2",
     "edgeq compile Qwen/Qwen3-0.6B --bits w4a8g128kv8 --context 4096 -o build/qwen3",
-    "edgeq compile ./my-llama --bits w8a8 -o build/my-llama --overwrite --json",
     "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 --batch 1,8 -o build/minilm",
+    "edgeq compile demo:minilm --bits w8a8 --pass 'smooth{alpha=0.4,powers=false}' -o build/minilm",
+    "edgeq compile -c build/minilm/edgeq.json -o build/the-same",
 )
+RECIPE = "fast, balanced or best: passes that prepare the model  [default: fast]."
+CALIB = "Text, .jsonl, .parquet, folder of images, dataset; self; none  [default: a text of edgeq's]."
 
 
 @click.command("compile", cls=Command, examples=EXAMPLES, short_help="Compile a model into a folder that runs.")
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Options of an artifact's edgeq.json, or a file.")
 @click.option("--target", default="native", show_default=True, help="What to compile for; `edgeq targets` lists them.")
 @click.option("--bits", default="w4a8", show_default=True, help="Bits of weights, activations, KV cache: w4a8g64kv8.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option("--recipe", default="", metavar="NAME", help=RECIPE)
+@click.option("--pass", "passes", multiple=True, metavar="NAME{OPTION=VALUE}", help="A pass instead; repeat for more.")
+@click.option("--calib", default="", metavar="DATA", help=CALIB)
+@click.option("--calib-samples", type=click.IntRange(min=1), help="How many samples  [default: by recipe].")
+@click.option("--calib-length", type=click.IntRange(min=1), help="Tokens of each  [default: by recipe].")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of what is drawn at random.")
 @click.option("--context", default=2048, show_default=True, type=click.IntRange(min=1), help="Most tokens it can hold.")
 @click.option("--chunk", default=256, show_default=True, type=click.IntRange(min=1), help="Rows of a prefill chunk.")
 @click.option("--lengths", default="128", show_default=True, type=NUMBERS, help="Lengths of an encoder: 32,128.")
@@ -34,22 +48,27 @@ EXAMPLES = (
 @click.option("--image-size", type=NUMBERS, help="HEIGHT,WIDTH of a vision model  [default: the model's].")
 @click.option("--points", default=1, show_default=True, type=click.IntRange(min=1), help="Most points of a SAM prompt.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
-@click.option("--calib", default="", metavar="FILE", help="Text to measure activations on; default: a sample; or none.")
+@click.option("--resume", is_flag=True, help="Go on where an interrupted compile to OUTPUT stopped measuring.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is an artifact already.")
 @json_option
-def command(model: str, output: Path, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context, output: Path, config: Path | None, resume: bool, overwrite: bool, as_json: bool, **_: Any
+) -> None:
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
     from edgeq.cli.describe import summary, summary_text
     from edgeq.cli.run_kinds import example
 
-    if options["image_size"] and len(options["image_size"]) != 2:
-        raise UsageError("--image-size takes two numbers: HEIGHT,WIDTH")
+    options = _given(ctx)
+    if config is None and options.get("model") is None:
+        raise UsageError("give a MODEL to compile, or -c FILE with the options of an earlier compile")
     start = time.monotonic()
-    with reporting() as progress:
+    with _resumable(output), reporting() as progress:
         progress("load the compiler", 0, 0)
         import edgeq
 
-        artifact = edgeq.compile(model, output=output, progress=progress, **options)
+        how: dict[str, Any] = {"output": output, "overwrite": overwrite, "resume": resume, "progress": progress}
+        artifact = edgeq.compile(**options, **how) if config is None else edgeq.recompile(config, **how, **options)
     result = summary(artifact.path, artifact.manifest) | {"compile_seconds": time.monotonic() - start}
     if as_json:
         console.print_json(result)
@@ -57,3 +76,23 @@ def command(model: str, output: Path, as_json: bool, **options: Any) -> None:
         click.echo(f"{summary_text(result)}\ncompiled in {result['compile_seconds']:.1f} s")
         if line := example(artifact):
             console.note(f"try: {line}")
+
+
+def _given(ctx: click.Context) -> dict[str, Any]:
+    """Arguments of `edgeq.compile` that stand on the command line; the others have its defaults, or a config's."""
+    ours = ("output", "config", "resume", "overwrite", "as_json")
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params if name not in ours}
+    return {name: ctx.params[name] for name, source in sources.items() if source is not ParameterSource.DEFAULT}
+
+
+@contextmanager
+def _resumable(output: Path) -> Iterator[None]:
+    """After a failure: say how to go on, where something was kept."""
+    try:
+        yield
+    except BaseException:
+        from edgeq.artifact.resume import resume_folder
+
+        if resume_folder(output).is_dir():
+            console.note("what was measured is kept: the same command with --resume goes on from there")
+        raise

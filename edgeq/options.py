@@ -1,0 +1,147 @@
+"""Everything that `edgeq compile` is told, checked as far as it can be without reading the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeq.errors import UsageError
+from edgeq.frontend.interfaces import Shapes
+from edgeq.quant.bits import Bits
+from edgeq.recipes import RECIPES
+from edgeq.targets import Target, find
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a compile found out about its recipe: a later one takes it over instead of looking again.
+
+    Attributes:
+        passes: calibrated passes in order, every option spelt out.
+        candidates: pipelines that `best` compared: `passes` and `damage`, least damage first.
+        calibration: the manifest's record of the data: `hash`, `threads`, ...; empty when nothing was measured.
+    """
+
+    passes: tuple[str, ...]
+    candidates: tuple[dict[str, Any], ...] = ()
+    calibration: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compile and how; `context` and `chunk` are most tokens in all and in one prefill chunk.
+
+    Attributes:
+        shapes: batch sizes, token lengths and image size that static entries are made for.
+        calibration: where passes measure activations, as `--calib` takes it; "" is edgeq's own text, "none" nothing.
+        recipe: a name of RECIPES. passes: the calibrated passes instead of a recipe's.
+        samples, length: how much is measured, 0: as much as the recipe says. seed: of everything drawn at random.
+        resolved: of an earlier compile that this one repeats.
+    """
+
+    model: str
+    target: Target
+    bits: Bits
+    context: int
+    chunk: int
+    revision: str | None = None
+    calibration: str = ""
+    shapes: Shapes = field(default_factory=Shapes)
+    recipe: str = RECIPES[0]
+    passes: tuple[str, ...] = ()
+    samples: int = 0
+    length: int = 0
+    seed: int = 0
+    resolved: Resolved | None = None
+
+
+def make_options(
+    model: str,
+    target: str = "native",
+    bits: str = "w4a8",
+    context: int = 2048,
+    chunk: int = 256,
+    revision: str | None = None,
+    calib: str = "",
+    lengths: Sequence[int] = (128,),
+    batch: Sequence[int] = (1,),
+    image_size: Sequence[int] | None = None,
+    points: int = 1,
+    recipe: str = "",
+    passes: Sequence[str] = (),
+    calib_samples: int = 0,
+    calib_length: int = 0,
+    seed: int = 0,
+    resolved: Resolved | None = None,
+) -> Options:
+    """Options from what the command line and `edgeq.compile` take; raises UsageError for what means nothing."""
+    _at_least(1, context=(context,), chunk=(chunk,), lengths=lengths, batch=batch, points=(points,))
+    _at_least(0, calib_samples=(calib_samples,), calib_length=(calib_length,), seed=(seed,))
+    size = _image_size(image_size)
+    shapes = Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), size, points)
+    chosen, parsed = find(target), Bits.parse(bits)
+    return Options(
+        model, chosen, parsed, context, chunk, revision, calib, shapes, _recipe(recipe, passes), _spelt(passes),
+        calib_samples, calib_length, seed, resolved,
+    )  # fmt: skip
+
+
+def record(options: Options) -> dict[str, Any]:
+    """The arguments of `make_options` that give these options again, but for `resolved`: for edgeq.json."""
+    shapes = options.shapes
+    return {
+        "model": options.model,
+        "target": options.target.name,
+        "bits": str(options.bits),
+        "context": options.context,
+        "chunk": options.chunk,
+        "revision": options.revision,
+        "calib": options.calibration,
+        "lengths": list(shapes.lengths),
+        "batch": list(shapes.batch),
+        "image_size": list(shapes.image_size) if shapes.image_size else None,
+        "points": shapes.points,
+        "recipe": "" if options.passes else options.recipe,
+        "passes": list(options.passes),
+        "calib_samples": options.samples,
+        "calib_length": options.length,
+        "seed": options.seed,
+    }
+
+
+def _at_least(least: int, **given: Sequence[int]) -> None:
+    for name, values in given.items():
+        if not values or min(values) < least:
+            numbers = "numbers of " if name in ("lengths", "batch") else ""
+            said = ",".join(map(str, values))
+            raise UsageError(f"--{name.replace('_', '-')} {said}: give {numbers}at least {least}")
+
+
+def _image_size(given: Sequence[int] | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    if len(given) != 2 or min(given) < 1:
+        said = ",".join(map(str, given))
+        raise UsageError(f"--image-size {said}: give two numbers of at least 1: HEIGHT,WIDTH")
+    return int(given[0]), int(given[1])
+
+
+def _recipe(recipe: str, passes: Sequence[str]) -> str:
+    if recipe and passes:
+        raise UsageError("--recipe and --pass contradict each other: a recipe is a list of passes; give one of them")
+    if recipe and recipe not in RECIPES:
+        raise UsageError(f"--recipe {recipe!r} is not known; known: {', '.join(RECIPES)}")
+    return recipe or RECIPES[0]
+
+
+def _spelt(passes: Sequence[str]) -> tuple[str, ...]:
+    """Each pass with every option, so that a default that changes later changes nothing; refuses the compiler's own."""
+    if not passes:
+        return ()
+    from edgeq.passes.pipeline import parse_pipeline
+    from edgeq.recipes import refuse_own
+
+    steps = [step for text in passes for step in parse_pipeline(text)]
+    refuse_own(steps)
+    return tuple(step.spelt() for step in steps)

@@ -1,0 +1,101 @@
+"""Which calibrated passes a recipe stands for, by what the model is and what it is quantized to.
+
+A line of DEFAULTS is a decision from a measurement, named beside it (docs/recipes.md has the tables). The first line
+that fits counts; where none fits, a recipe has no calibrated pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeq.frontend.entries import EntryGraph
+    from edgeq.passes.pass_ import Pass
+    from edgeq.quant.bits import Bits
+
+FAST, BALANCED, BEST = RECIPES = ("fast", "balanced", "best")
+DECODER, ENCODER, VISION, ENCODER_DECODER = "decoder", "encoder", "vision", "encoder-decoder"
+TEXT = f"{ENCODER} {ENCODER_DECODER}"
+OWN = ("cross-cache", "add-cache", "last-row", "merge-linears", "quantize", "specialise")  # the compiler runs these
+
+
+@dataclass(frozen=True)
+class Default:
+    """Words are separated by spaces; `*` fits all. passes: as `edgeq opt -p` takes them."""
+
+    recipe: str
+    kinds: str
+    weights: str
+    acts: str
+    passes: str
+
+
+DEFAULTS = (
+    #       recipe    kinds    weights acts  passes
+    Default(FAST, DECODER, "*", "a8", "smooth"),  # SmolLM2 w8a8: perplexity +5 % without, +0.6 % with it
+    Default(FAST, TEXT, "*", "a8", "smooth{powers=false}"),  # MiniLM w8a8: cosine 0.9974 without, 0.9990 with it
+    Default(BALANCED, DECODER, "*", "a8", "smooth"),
+    Default(BALANCED, TEXT, "*", "a8", "smooth{powers=false}"),
+)
+
+# Pipelines that `best` compares beside fast's, balanced's and none.
+CANDIDATES = (
+    Default(BEST, DECODER, "*", "a8", "smooth{alpha=0.4}"),
+    Default(BEST, DECODER, "*", "a8", "smooth{alpha=0.6}"),
+    Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.4,powers=false}"),
+    Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.6,powers=false}"),
+)
+
+# Samples, and tokens of each in a language model, when --calib-samples and --calib-length do not say; None: as many as
+# the kind of data takes (edgeq/calibrate/data.py).
+AMOUNTS: dict[str, tuple[int | None, int | None]] = {FAST: (None, None), BALANCED: (None, 512), BEST: (None, 512)}
+
+
+def kind_of(entries: Sequence[EntryGraph]) -> str:
+    """What the model is, by its entries: decoder, encoder-decoder, encoder (of text, perhaps beside images), vision."""
+    if any(entry.kind == "token" for entry in entries):
+        return DECODER if len(entries) == 1 else ENCODER_DECODER
+    takes_text = any(port.name == "input_ids" for entry in entries for port in entry.inputs)
+    return ENCODER if takes_text else VISION
+
+
+def resolve(recipe: str, kind: str, bits: Bits) -> list[str]:
+    """Texts of the calibrated passes of `fast` or `balanced`, in order, every option spelt out; [] where none helps."""
+    text = next((line.passes for line in DEFAULTS if line.recipe == recipe and _fits(line, kind, bits)), "")
+    return spelt(text)
+
+
+def candidates(kind: str, bits: Bits) -> list[list[str]]:
+    """The pipelines that `best` compares: fast's first, then balanced's, the others, and none; each once."""
+    more = [spelt(line.passes) for line in CANDIDATES if _fits(line, kind, bits)]
+    found = [resolve(FAST, kind, bits), resolve(BALANCED, kind, bits), *more, []]
+    return [list(passes) for passes in dict.fromkeys(map(tuple, found))]
+
+
+def spelt(text: str) -> list[str]:
+    """`"smooth,awq"` -> the text of each pass, with every option."""
+    from edgeq.passes.pipeline import parse_pipeline
+
+    return [step.spelt() for step in parse_pipeline(text)]
+
+
+def refuse_own(steps: Iterable[Pass]) -> None:
+    """Raise UsageError for passes that the compiler places itself."""
+    if own := [step.name for step in steps if step.name in OWN]:
+        raise UsageError(
+            f"--pass {own[0]}: the compiler runs it itself, where it belongs; --pass takes passes that prepare a float "
+            "model for quantization (`edgeq opt -p` runs any)"
+        )
+
+
+def _fits(line: Default, kind: str, bits: Bits) -> bool:
+    wanted = ((line.kinds, kind), (line.weights, _weights(bits)), (line.acts, bits.act))
+    return not bits.weight.is_float and all(word in words.split() or words == "*" for words, word in wanted)
+
+
+def _weights(bits: Bits) -> str:
+    return f"w{bits.weight.bits}"
