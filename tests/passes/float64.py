@@ -23,7 +23,7 @@ from edgeq.ir.graph import calls, inputs, op, value
 from edgeq.ir.values import call
 from edgeq.ir.verify import verify
 from edgeq.passes.pass_ import Context, Report
-from edgeq.passes.pipeline import parse_pipeline
+from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 
 DECODERS = ("opt", "llama", "qwen2", "qwen3", "gpt2")
 STATIC = ("bert", "vit", "sam", "detr")
@@ -52,9 +52,10 @@ class Model:
 
     def samples(self, gm: fx.GraphModule) -> list[Any]:
         from edgeq.calibrate.samples import Sample, text_sample
-        """The inputs of a graph as calibration samples."""
+        """The inputs of a graph as calibration samples; memory as the last `outputs()` left it."""
         name = next(name for name, own in self.graphs.items() if own is gm)
-        given = {key: t for key, t in self.given[name].items() if key in inputs(gm)}
+        given = {key: t for key, t in {**self.memory, **self.given[name]}.items() if key in inputs(gm)}
+        given = {key: t.float() if t.is_floating_point() else t for key, t in given.items()}
         if "position_ids" in given:
             return [text_sample(given["input_ids"][0].tolist())]
         mask = given.get("attention_mask")
@@ -121,7 +122,7 @@ def float64_equal(name: str, pipeline: str) -> list[Report]:
 def run_passes(model: Model, pipeline: str) -> list[Report]:
     """The pipeline over every graph of the model with shared decisions, as the compiler runs it."""
     context = Context(weights=model, samples=model.samples)
-    return [step(gm, context) for gm in model.graphs.values() for step in parse_pipeline(pipeline)]
+    return [report for gm in model.graphs.values() for report in run_pipeline(gm, parse_pipeline(pipeline), context)]
 
 
 def assert_equal(before: list[Tensor], after: list[Tensor]) -> None:
