@@ -39,7 +39,7 @@ def plotted(passes: Sequence[PassRecord], glob: str) -> list[Plotted]:
         Plotted(record.name, site, site.before, site.after)
         for record in passes
         for site in record.changed
-        if site.before and site.after
+        if site.before and site.after and not math.isnan(sum((*site.before.range, *site.after.range)))
     ]
     if not every:
         raise UsageError("no pass measured channel ranges: compile with a recipe that measures (see docs/recipes.md)")

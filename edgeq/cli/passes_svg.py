@@ -30,7 +30,7 @@ def svg(items: Sequence[Plotted], title: str) -> str:
     """One cell a site: before on the left, after on the right, one scale for both, a bar from low to high a channel."""
     columns = min(COLUMNS, len(items))
     rows = -(-len(items) // COLUMNS)
-    width, height = columns * CELL_WIDTH + 2 * GAP, HEADER + rows * CELL_HEIGHT + GAP
+    width, height = max(columns, 2) * CELL_WIDTH + 2 * GAP, HEADER + rows * CELL_HEIGHT + GAP
     about = (
         f"Channel ranges of {len(items)} activations before and after passes; in each pair both panels share one scale."
     )
