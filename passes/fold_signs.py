@@ -34,6 +34,7 @@ class FoldSigns(Pass):
     """
 
     name: ClassVar[str] = "fold-signs"
+    measures: ClassVar[bool] = True
     samples: int = 1
     force: bool = False
 
