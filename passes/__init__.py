@@ -17,6 +17,7 @@ PASSES = {
     "merge-linears": "MergeLinears",
     "quantize": "Quantize",
     "pre-sinq": "PreSinq",
+    "rotate": "Rotate",
     "smooth": "Smooth",
     "specialise": "Specialise",
 }

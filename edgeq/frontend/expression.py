@@ -128,6 +128,13 @@ def _row_wise(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
         return node.target(_evaluate(x, weights, rows), *args, **node.kwargs)  # type: ignore[operator]
 
 
+def _mean_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """A mean over axes other than the first."""
+    axes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], list) else []
+    rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
+    return _row_wise(node, weights, rows) if axes and all(axis % rank for axis in axes) else None
+
+
 def _matmul_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
     """Rows of a product are rows of its left operand times the right one, as long as neither is a batch."""
     flat = all(isinstance(x, fx.Node) and x.meta["val"].dim() == 2 for x in node.args)
@@ -151,5 +158,5 @@ ROW_RULES = {
     "mul": _elementwise_rows, "add": _elementwise_rows, "sub": _elementwise_rows, "neg": _elementwise_rows,
     "to": _elementwise_rows, "rsqrt": _elementwise_rows, "div": _elementwise_rows,
     "minimum": _elementwise_rows, "maximum": _elementwise_rows, "clamp": _elementwise_rows,
-    "reshape": _same_rows, "permute": _same_rows, "hadamard": _row_wise, "matmul": _matmul_rows,
+    "reshape": _same_rows, "permute": _same_rows, "hadamard": _row_wise, "matmul": _matmul_rows, "mean": _mean_rows,
 }
