@@ -10,16 +10,21 @@ if TYPE_CHECKING:
 
 PASSES = {
     "add-cache": "AddCache",
+    "awq": "Awq",
+    "cfp": "Cfp",
+    "clip-weights": "ClipWeights",
     "cross-cache": "CrossCache",
     "fold-signs": "FoldSigns",
     "gamma-migration": "GammaMigration",
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
+    "osplus": "Osplus",
     "quantize": "Quantize",
     "pre-sinq": "PreSinq",
     "rotate": "Rotate",
     "smooth": "Smooth",
     "specialise": "Specialise",
+    "static-ranges": "StaticRanges",
 }
 
 
