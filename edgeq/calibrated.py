@@ -59,7 +59,7 @@ def run_all(
             "options": record(options),
             "passes": list(resolved.passes),
             "candidates": list(resolved.candidates),
-            "calibration": measured.record(),
+            "calibration": measured.record() or (options.resolved.calibration if options.resolved else {}),
         }
     return Passed(shared.reports, recipe)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from edgeq.ir.ops.library import opaque
 from edgeq.ir.ops.matrix import prepare, product
+from edgeq.ir.ops.simulated import simulation
 
 
 def _linear_shape(
@@ -27,7 +28,7 @@ def qlinear(
     act is `a8` (int8, a scale a token from its values), `a8s` (int8, one scale that is known: `x_scale` f32 `[1]`) or
     `a16` (float).
     """
-    y = product(prepare(w, weight, act), x.reshape(-1, x.shape[-1]), x_scale)
+    y = product(simulation(w, weight, act) or prepare(w, weight, act), x.reshape(-1, x.shape[-1]), x_scale)
     y = y if bias is None else y + bias.float()
     return y.reshape(*x.shape[:-1], w.shape[0]).to(x.dtype)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeq.ir.ops.simulated import SimulatedMatrix
 
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
 ACTS = ("a8", "a8s", "a16")
@@ -78,7 +82,7 @@ def quantize_tensor(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round((x.float() * (1.0 / scale.float())).clamp(-127, 127)), scale.float().expand(len(x))
 
 
-def product(matrix: FloatMatrix | IntegerMatrix, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
+def product(matrix: FloatMatrix | IntegerMatrix | SimulatedMatrix, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
     """x f32 `[M, K]` times the matrix -> f32 `[M, N]`; UsageError: a scale for activations that stay in float."""
     if x_scale is None:
         return matrix.apply(x)
