@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,17 +95,19 @@ def open_data(
         source: the model.
         seed: draws windows, texts and photos from what is there.
         count: samples; None: 8 windows of a language model, 64 texts of an encoder, 16 photos.
-        length: tokens of a language model's window; None: 256. Static entries have their own.
+        length: tokens of a language model's window, at most those it has positions for; None: 256. Static entries
+            have their own.
         progress: called with (stage, done, total).
 
     Raises:
         UsageError: unreadable data (with file and line), data that this model cannot take, a count or length too small.
     """
     _check(count, length)
+    length = min(length or LENGTH, positions(source.config))
     if spec == NONE:
         return _data("none", source, seed, Part(), Part())
     if spec == SELF:
-        return _generated(source, seed, count or COUNT, length or LENGTH, progress)
+        return _generated(source, seed, count or COUNT, length, progress)
     records = read_records(spec)
     takes = _inputs(source.config)
     _refuse(spec, records, source, takes)
@@ -113,9 +116,8 @@ def open_data(
         found.append(_photos(records, count or PHOTOS, seed))
     if "input_ids" in takes and "tokenizer.json" in source.assets:
         texts, given = (own_text(), None) if records.photos else (records, count)
-        found.append(_texts(texts, source, seed, given, length or LENGTH))
-    used, held = (Part(tuple(t for p in parts for t in p.tokens), tuple(t for p in parts for t in p.photos))
-                  for parts in ([f[1] for f in found], [f[2] for f in found]))  # fmt: skip
+        found.append(_texts(texts, source, seed, given, length))
+    used, held = (_merged([parts[side] for parts in found]) for side in (1, 2))
     return _data(", ".join(what for what, *_ in found) or "none", source, seed, used, held)
 
 
@@ -128,6 +130,12 @@ def _check(count: int | None, length: int | None) -> None:
         raise UsageError(f"--calib-samples {count}: give at least 1")
     if length is not None and length < LEAST_LENGTH:
         raise UsageError(f"--calib-length {length}: give at least {LEAST_LENGTH} tokens")
+
+
+def positions(config: Any) -> int:
+    """Tokens that the model was made for; those of learned position embeddings are no more than that."""
+    names = ("max_target_positions", "max_position_embeddings", "n_positions")
+    return int(next((most for name in names if (most := getattr(config, name, None))), sys.maxsize))
 
 
 def _inputs(config: Any) -> set[str]:
@@ -181,6 +189,10 @@ def _generated(source: Source, seed: int, count: int, length: int, progress: Pro
     texts = generated(source, seed, count + max(1, count // 4), length, progress or _silent)
     what = f"{plural(count, 'text')} of {length} tokens that the model generated"
     return _data(what, source, seed, _part(texts[:count]), _part(texts[count:]))
+
+
+def _merged(parts: Sequence[Part]) -> Part:
+    return Part(tuple(ids for p in parts for ids in p.tokens), tuple(photo for p in parts for photo in p.photos))
 
 
 def _part(tokens: Sequence[Sequence[int]]) -> Part:

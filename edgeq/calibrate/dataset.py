@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeq.calibrate.images import is_image, read_images
 from edgeq.calibrate.jsonl import read_jsonl
-from edgeq.calibrate.parquet import import_pyarrow, read_parquet, table_records
+from edgeq.calibrate.parquet import BATCH_ROWS, Read, import_pyarrow, read_parquet, table_records
 from edgeq.calibrate.records import MOST_BYTES, Records, plural, size
 from edgeq.calibrate.text_file import read_text
 from edgeq.errors import UsageError
@@ -42,7 +42,8 @@ def read_folder(folder: Path, field: str = "") -> Records:
     kinds = {suffix: [p for p in files if p.suffix.lower() == suffix] for suffix in READERS}
     kinds = {suffix: found for suffix, found in kinds.items() if found}
     images = [path for path in files if is_image(path)]
-    if len(kinds) + bool(images) != 1:
+    data = len(images) + sum(map(len, kinds.values()))
+    if len(kinds) + bool(images) != 1 or data < len(files) - data:
         raise UsageError(f"--calib {folder}: {_mixture(files, kinds, images)}")
     if images:
         return read_images(folder, images)
@@ -56,9 +57,9 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 def _mixture(files: list[Path], kinds: dict[str, list[Path]], images: list[Path]) -> str:
     takes = "a folder holds either images, or .parquet, .jsonl or .txt files, or is what datasets' save_to_disk wrote"
-    if not kinds and not images:
-        listed = ", ".join(path.name for path in files[:5]) or "nothing"
-        return f"no data in it (it holds {listed}); {takes}"
+    if len(kinds) + bool(images) < 2:
+        listed = ", ".join(path.name for path in files[:5]) + (", ..." if len(files) > 5 else "")
+        return f"{'it is empty' if not files else f'no folder of data (it holds {listed})'}; {takes}"
     found = [*((len(paths), suffix) for suffix, paths in kinds.items()), *([(len(images), "image")] if images else [])]
     return f"several kinds of data ({', '.join(plural(n, f'{kind} file') for n, kind in found)}); {takes}"
 
@@ -102,9 +103,8 @@ def _read_arrow(folder: Path, field: str) -> Records:
         what = f"lacks {', '.join(missing)}" if missing else "has no .arrow file"
         raise UsageError(f"--calib {folder}: the dataset {what}; save it again, or copy it whole")
     try:
-        columns = _stream(pa, files[0]).schema.names
-        batches = (part for path in files for batch in _stream(pa, path) for part in _small(batch))
-        return table_records(str(folder), folder.name, columns, batches, field)
+        read: Read = lambda columns: (part for path in files for part in _batches(pa, path, columns))  # noqa: E731
+        return table_records(str(folder), _stream(pa, files[0]).schema, read, field)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"--calib {folder}: cannot be read as Arrow ({error}); save the dataset again") from error
 
@@ -113,5 +113,8 @@ def _stream(pa: Any, path: Path) -> Any:
     return pa.ipc.open_stream(pa.memory_map(str(path)))
 
 
-def _small(batch: Any, rows: int = 256) -> Iterator[Any]:
-    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+def _batches(pa: Any, path: Path, columns: list[str]) -> Iterator[Any]:
+    """Small ones: they are made Python objects one at a time, and perhaps not all of them are wanted."""
+    for batch in _stream(pa, path):
+        starts = range(0, batch.num_rows, BATCH_ROWS)
+        yield from (batch.slice(start, BATCH_ROWS).select(columns) for start in starts)

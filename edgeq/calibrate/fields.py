@@ -22,7 +22,7 @@ def choose(names: Iterable[str], asked: str, where: str) -> str:
     wanted = (asked,) if asked else (*TEXT_FIELDS, *IMAGE_FIELDS)
     found = next((name for name in wanted if name in there), None)
     if found is None:
-        lacks = f"no field {asked!r}" if asked else f"no field {', '.join(TEXT_FIELDS[:-1])} or {TEXT_FIELDS[-1]}"
+        lacks = f"no field {asked!r}" if asked else "no field 'text', 'messages' or 'prompt'"
         listed = ", ".join(there) or "none"
         raise UsageError(f"--calib {where}: {lacks}; there are: {listed}. Name one: {_example(where, there)}")
     return found
@@ -51,7 +51,7 @@ def text_of(record: Mapping[str, Any], name: str, where: str) -> Text:
         return value
     if isinstance(value, list) and all(_is_message(item) for item in value):
         return value
-    kind = "a list whose items are no messages" if isinstance(value, list) else f"a {type(value).__name__}"
+    kind = "a list whose items are no messages" if isinstance(value, list) else f"of type {type(value).__name__}"
     raise UsageError(
         f"--calib {where}: field {name!r} is {kind}; it takes a text, or a list of messages "
         '({"role": ..., "content": ...})'

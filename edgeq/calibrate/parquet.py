@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from edgeq.calibrate.records import MOST_BYTES, Photo, Records, plural, within
 from edgeq.errors import UsageError
 
 BATCH_ROWS = 256
-Batches = Iterable[Any]  # pyarrow.RecordBatch
+Read = Callable[[list[str]], Iterable[Any]]  # column names -> batches (pyarrow.RecordBatch) of those columns
 
 
 def read_parquet(path: Path, field: str = "") -> Records:
@@ -26,7 +25,8 @@ def read_parquet(path: Path, field: str = "") -> Records:
 
     try:
         file = parquet.ParquetFile(path)
-        return table_records(str(path), path.name, file.schema_arrow.names, file.iter_batches(BATCH_ROWS), field)
+        read: Read = lambda columns: file.iter_batches(BATCH_ROWS, columns=columns)  # noqa: E731
+        return table_records(str(path), file.schema_arrow, read, field)
     except (OSError, pyarrow.ArrowException) as error:
         raise UsageError(f"--calib {path}: cannot be read as parquet: {error}") from error
 
@@ -40,27 +40,31 @@ def import_pyarrow(what: str, name: str) -> Any:
     return pyarrow
 
 
-def table_records(name: str, short: str, columns: list[str], batches: Batches, field: str) -> Records:
-    """Records of a table's batches; raises UsageError for a missing column, or rows of another kind."""
-    chosen = choose(columns, field, name)
-    batches = iter(batches)
-    first = next(batches, None)
-    rows = _rows(name, batches if first is None else chain([first], batches))
-    if chosen in IMAGE_FIELDS or (first is not None and _is_image(first.schema.field(chosen).type)):
+def table_records(name: str, schema: Any, read: Read, field: str) -> Records:
+    """Records of a table; only the columns that are needed are read.
+
+    Raises:
+        UsageError: no such column, a row of another kind, or no content at all.
+    """
+    chosen = choose(schema.names, field, name)
+    columns = [chosen, *(["completion"] if chosen == "prompt" and "completion" in schema.names else [])]
+    rows = _rows(name, read(columns))
+    short = Path(name).name
+    if chosen in IMAGE_FIELDS or _is_image(schema.field(chosen).type):
         photos = tuple(_photos(rows, chosen))
-        _some(photos, name)
+        _refuse_nothing(photos, name)
         return Records(name, f"{plural(len(photos), 'image')} of {short}", photos=photos)
     texts = within(text_of(row, chosen, where) for where, row in rows)
-    _some(texts, name)
+    _refuse_nothing(texts, name)
     return Records(name, f"{plural(len(texts), 'text')} of {short}", texts)
 
 
-def _some(found: tuple[Any, ...], name: str) -> None:
+def _refuse_nothing(found: tuple[Any, ...], name: str) -> None:
     if not found:
-        raise UsageError(f"--calib {name}: it holds no rows with content")
+        raise UsageError(f"--calib {name}: its rows hold nothing; give data, or `none`")
 
 
-def _rows(name: str, batches: Batches) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(name: str, batches: Iterable[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     rows = (row for batch in batches for row in batch.to_pylist())
     return ((f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
 
@@ -73,9 +77,10 @@ def _is_image(kind: Any) -> bool:
 def _photos(rows: Iterable[tuple[str, dict[str, Any]]], column: str) -> Iterator[Photo]:
     held = 0
     for where, row in rows:
-        value = row[column]
-        if value is not None and held < MOST_BYTES:
-            photo = _photo(value, column, where)
+        if held >= MOST_BYTES:
+            return
+        if row[column] is not None:
+            photo = _photo(row[column], column, where)
             held += len(photo) if isinstance(photo, bytes) else 1
             yield photo
 
@@ -88,4 +93,4 @@ def _photo(value: Any, column: str, where: str) -> Photo:
     if isinstance(value, bytes):
         return value
     kind = type(value).__name__
-    raise UsageError(f"--calib {where}: column {column!r} holds a {kind}; it takes an image's bytes or its path")
+    raise UsageError(f"--calib {where}: column {column!r} holds a value of type {kind}; it takes an image")

@@ -54,6 +54,8 @@ def _read_file(path: Path, field: str) -> Records:
         from edgeq.calibrate.parquet import read_parquet
 
         return read_parquet(path, field)
+    if suffix == ".json":
+        raise UsageError(f"--calib {path}: give one record a line, FILE.jsonl: jq -c '.[]' {path.name} > FILE.jsonl")
     if suffix in IMAGES:
         raise UsageError(f"--calib {path}: one image; give a folder of some, {path.parent} for one")
     if field:

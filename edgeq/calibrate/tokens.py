@@ -47,7 +47,7 @@ class Encoder:
     def encode(self, text: Text, name: str = "") -> list[int]:
         """Token ids: of a text with what the tokenizer puts around it, of a conversation by the chat template.
 
-        A conversation of one prompt is taken as a plain text by a model without a chat template.
+        A prompt, and what answers it, are plain text to a model without a chat template.
 
         Raises:
             UsageError: messages without a chat template, or that it refuses.
@@ -55,8 +55,8 @@ class Encoder:
         if isinstance(text, str):
             return self._tokenizer.encode(_clean(text))
         if self._tokenizer.chat_template is None:
-            if len(text) == 1:
-                return self._tokenizer.encode(_clean(str(text[0]["content"])))
+            if [message["role"] for message in text] in (["user"], ["user", "assistant"]):
+                return self._tokenizer.encode(_clean("\n".join(str(message["content"]) for message in text)))
             raise UsageError(
                 f"--calib {name}: it holds conversations, and the model has no chat template to lay them out; name a "
                 "field of plain text: FILE#FIELD"
