@@ -69,7 +69,7 @@ def _follow(user: fx.Node, source: fx.Node, probe: Tensor | None, found: Reads, 
             found.padded |= probe is not None and bool((probe == 0).any())
             found.selects |= probe is not None and _rows(source) != rows
     elif name in VIEWS and probe is not None and not is_weight(user):
-        moved = call(user, lambda node: probe if node is source else torch.zeros(()))
+        moved = call(user, lambda node: probe if node is source else _zeros(node))
         for reader in user.users:
             _follow(reader, user, moved, found, rows)
         if not user.users:
@@ -80,6 +80,11 @@ def _follow(user: fx.Node, source: fx.Node, probe: Tensor | None, found: Reads, 
             _follow(reader, user, probe, found, rows)
     else:
         found.others.append((user, _reason(user)))
+
+
+def _zeros(index: fx.Node) -> Tensor:
+    """Stands for rows chosen at run time: which they are does not matter, only that channels stay."""
+    return torch.zeros([int(size) for size in value(index).shape], dtype=value(index).dtype)
 
 
 def _mixed(probe: Tensor | None) -> str:
