@@ -49,6 +49,11 @@ class Cfp(Pass):
         if self.per not in PER:
             raise UsageError(f"cfp: per={self.per} is not known; known: {', '.join(PER)}")
 
+    @property
+    def measures(self) -> bool:  # type: ignore[override]
+        """Whether it needs samples."""
+        return self.activations
+
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Weights first, then activations; run before add-cache. UsageError without weights (or samples)."""
         if context.weights is None:

@@ -46,6 +46,7 @@ class Osplus(Pass):
     """
 
     name: ClassVar[str] = "osplus"
+    measures: ClassVar[bool] = True
     shift: bool = True
     scale: bool = True
     rms_shift: bool = False

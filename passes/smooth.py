@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, fx
 
 from edgeq.errors import UsageError
-from edgeq.ir.graph import arguments, calls, insert, op, replace, site, value
-from edgeq.ir.values import weight_value
-from edgeq.ir.verify import is_static
-from edgeq.passes.pass_ import Context, Pass, Report, Site
-from edgeq.passes.statistics import Sample, channel_absmax, encoder_samples, text_sample
+from edgeq.ir.graph import arguments
+from edgeq.ir.values import Reads, weight_value
+from edgeq.passes.calibrated import channel_range, fold_chosen, quant_spec
+from edgeq.passes.fold_points import FoldPoint
+from edgeq.passes.objective import Objective, best, wanted_by
+from edgeq.passes.pass_ import Context, Pass, Report
 
-NORMS = ("edgeq.rms_norm", "aten.layer_norm")
+if TYPE_CHECKING:
+    from edgeq.calibrate.stream import Captured
+
 FLOOR = 1e-5  # channels that are never used keep a finite scale
+ALPHAS = tuple(i / 10 for i in range(1, 10))
 
 
 @dataclass(frozen=True)
@@ -31,143 +35,56 @@ class Smooth(Pass):
     Attributes:
         alpha: how much of the difficulty moves into the weights, 0..1.
         powers: scales are powers of two, so a float model's results stay the same bit for bit.
+        kinds: of fold points (`norm+value+gated+relu`).
+        search: at each point take the alpha of 0.1, 0.2, ..., 0.9 (or no scale) of least error instead of `alpha`.
+        bits: what the search simulates; empty: those of the compile.
+        tokens: rows that the search measures at a point.
     """
 
     name: ClassVar[str] = "smooth"
+    measures: ClassVar[bool] = True
     alpha: float = 0.5
     powers: bool = True
+    kinds: str = "norm+gated"
+    search: bool = False
+    bits: str = ""
+    tokens: int = 512
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise UsageError(f"smooth: alpha={self.alpha} must lie between 0 and 1")
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
-        """Fold at every norm and gated activation that linears alone read; run before add-cache.
+        """Fold at every fold point; run before add-cache. UsageError without weights and samples."""
 
-        Raises UsageError without weights and sample tokens (a graph that came from text has none).
-        """
-        if context.weights is None or not (context.tokens or context.texts):
-            raise UsageError("the pass smooth measures activations: it needs a model's weights and sample tokens")
-        if calls(gm, "edgeq.cached_attention"):
-            raise UsageError("the pass smooth runs the graph on sample tokens: put it before add-cache")
-        if is_static(gm):
-            _part_norms(gm)
-        found = (node for node in calls(gm, *NORMS, "edgeq.gated") if _feeds_linears(node))
-        reasons = {node: _why_not(node) for node in found}
-        sites = [node for node, reason in reasons.items() if reason is None]
-        known = all(_key(node) in context.scales for node in sites)
-        largest = {} if known else channel_absmax(gm, context.weights, _samples(gm, context))
-        measured = [node for node in sites if node in largest or _key(node) in context.scales]
-        changed = [self._fold(gm, node, largest.get(node), context) for node in measured]
-        declined = [Site(site(node), reason) for node, reason in reasons.items() if reason is not None]
-        return Report(str(self), tuple(changed), tuple(declined))
+        def choose(point: FoldPoint, captured: Captured) -> dict[str, Tensor]:
+            return self._choose(point, captured, context)
 
-    def _fold(self, gm: fx.GraphModule, node: fx.Node, largest: Tensor | None, context: Context) -> Site:
-        key = _key(node)
-        if largest is not None and key not in context.scales:
-            context.scales[key] = self._scale(largest, list(node.users), context)
-        scale = context.scales[key]
-        table = _table(gm, scale, node)
-        for linear in list(node.users):
-            _multiply(linear, 1, table)
-        where = site(node)
-        if op(node) == "edgeq.gated":
-            _divide_rows(gm, node.args[1], scale)
-        else:
-            _divide_norm(gm, node, scale)
-        return Site(where, f"scales {scale.min().item():g}..{scale.max().item():g}")
+        return fold_chosen(self, gm, context, self.kinds, choose, wanted_by if self.search else None)
 
-    def _scale(self, largest: Tensor, linears: list[fx.Node], context: Context) -> Tensor:
-        columns = [weight_value(arguments(linear)["weight"], context.weights).abs().amax(0) for linear in linears]
-        weight = torch.stack(columns).amax(0)
-        scale = largest.clamp(min=FLOOR) ** self.alpha / weight.clamp(min=FLOOR) ** (1 - self.alpha)
+    def _choose(self, point: FoldPoint, captured: Captured, context: Context) -> dict[str, Tensor]:
+        own = channel_range(point, captured)
+        largest = torch.maximum(own.low.abs(), own.high.abs())
+        columns = column_absmax(point, context.weights)
+        if not self.search:
+            return {"scale": self._scale(point, largest, columns, self.alpha)}
+        objective = Objective(point, captured, context.weights, quant_spec(self.bits, context), self.tokens)
+        scales = [None] + [self._scale(point, largest, columns, alpha) for alpha in ALPHAS]
+        errors = [objective.error(scale) for scale in scales]
+        found, summary = scales[best(errors)], torch.tensor([errors[0], min(errors)])
+        return {"errors": summary} if found is None else {"scale": found, "errors": summary}
+
+    def _scale(self, point: FoldPoint, largest: Tensor, columns: Tensor, alpha: float) -> Tensor:
+        scale = smooth_scale(point.share(largest), point.share(columns), alpha)
         return torch.exp2(torch.round(torch.log2(scale))) if self.powers else scale
 
 
-def _samples(gm: fx.GraphModule, context: Context) -> list[Sample]:
-    return encoder_samples(gm, context.texts) if is_static(gm) else [text_sample(context.tokens)]
+def smooth_scale(activation: Tensor, weight: Tensor, alpha: float) -> Tensor:
+    """`s_j` from the largest magnitudes `[K]` of channel j and of column j of all weights that read it."""
+    return activation.clamp(min=FLOOR) ** alpha / weight.clamp(min=FLOOR) ** (1 - alpha)
 
 
-def _key(node: fx.Node) -> str:
-    """The weights that a scale goes into: the same in every entry of a model."""
-    return " ".join(sorted(str(leaf.target) for user in node.users for leaf in _stored(user.args[1])))
-
-
-def _stored(node: fx.Node) -> list[fx.Node]:
-    return [node] if node.op == "get_attr" else [leaf for source in node.all_input_nodes for leaf in _stored(source)]
-
-
-def _part_norms(gm: fx.GraphModule) -> None:
-    """A norm whose result linears read beside a residual becomes two: one for the linears, one for the rest."""
-    for node in calls(gm, *NORMS):
-        linears = [user for user in node.users if op(user) == "aten.linear" and user.args[0] is node]
-        if not linears or len(linears) == len(node.users):
-            continue
-        with gm.graph.inserting_after(node):
-            copy = gm.graph.node_copy(node)
-        copy.meta = dict(node.meta)
-        for linear in linears:
-            linear.replace_input_with(node, copy)
-
-
-def _feeds_linears(node: fx.Node) -> bool:
-    return any(op(user) == "aten.linear" for user in node.users)
-
-
-def _why_not(node: fx.Node) -> str | None:
-    """The reason why a scale cannot move across this node, None when it can."""
-    if any(op(user) != "aten.linear" or user.args[0] is not node for user in node.users):
-        return "something else than linears reads it"
-    if any(_shared(user.args[1]) for user in node.users):
-        return "its weight is also the token embedding"
-    if op(node) == "edgeq.gated":
-        up = node.args[1]
-        return None if op(up) == "aten.linear" and len(up.users) == 1 else "its second factor is no linear of its own"
-    if arguments(node).get("heads", 1) != 1:
-        return "it normalises heads"
-    return None if arguments(node).get("weight", arguments(node).get("w")) is not None else "it has no weight"
-
-
-def _shared(weight: fx.Node) -> bool:
-    return any(op(user) == "aten.embedding" for user in weight.users)
-
-
-def _table(gm: fx.GraphModule, values: Tensor, before: fx.Node) -> fx.Node:
-    """A stored constant of the module, typed, before a node."""
-    name = f"smooth_{sum(key.startswith('smooth_') for key in gm._buffers)}"
-    gm.register_buffer(name, values)
-    with gm.graph.inserting_before(before):
-        node = gm.graph.create_node("get_attr", name, name=name)
-    node.meta.update(val=value(before).new_empty(values.shape, dtype=torch.float32), hf="")
-    return node
-
-
-def _multiply(node: fx.Node, position: int, table: fx.Node) -> None:
-    """Multiply the weight that is an argument of a node by a table, if it is there."""
-    if len(node.args) <= position or node.args[position] is None:
-        return
-    with node.graph.inserting_before(node):
-        product = insert(node.graph, "aten.mul.Tensor", node.args[position], table, like=node.args[position])
-    node.update_arg(position, product)
-
-
-def _divide_rows(gm: fx.GraphModule, linear: fx.Node, scale: Tensor) -> None:
-    _multiply(linear, 1, _table(gm, (1 / scale)[:, None], linear))
-    if arguments(linear)["bias"] is not None:
-        _multiply(linear, 2, _table(gm, 1 / scale, linear))
-
-
-def _divide_norm(gm: fx.GraphModule, node: fx.Node, scale: Tensor) -> None:
-    table = _table(gm, 1 / scale, node)
-    if op(node) == "aten.layer_norm":
-        for position in (2, 3):
-            _multiply(node, position, table)
-        return
-    given = arguments(node)
-    weight = given["w"]
-    with gm.graph.inserting_before(node):
-        if given["offset"]:
-            weight = insert(gm.graph, "aten.add.Tensor", weight, given["offset"], like=weight)
-        weight = insert(gm.graph, "aten.mul.Tensor", weight, table, like=weight)
-        new = insert(gm.graph, "edgeq.rms_norm", given["x"], weight, eps=given["eps"], like=node)
-    replace(node, new)
+def column_absmax(point: FoldPoint, weights: Reads) -> Tensor:
+    """Largest magnitude of each column over all consumers' weights, f32 `[K]`."""
+    columns = [weight_value(arguments(linear)["weight"], weights).abs().amax(0) for linear in point.consumers]
+    return torch.stack(columns).amax(0).float()

@@ -1,4 +1,4 @@
-"""SmoothQuant, OS+ and CFP's activations are equivalences: ten architectures in float64, decisions shared by entries."""
+"""SmoothQuant, OS+ and CFP of activations are equivalences: ten architectures in float64, entries share decisions."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from edgeq.calibrate.samples import Sample
 from edgeq.ir.graph import inputs, is_weight, op, value
 from edgeq.ir.text import parse
 from edgeq.ir.values import call, weight_value
@@ -12,7 +13,6 @@ from edgeq.passes.cones import cones
 from edgeq.passes.fold_points import fold_points
 from edgeq.passes.folding import fold
 from edgeq.passes.objective import Objective, wanted_by
-from edgeq.passes.statistics import Sample
 from edgeq.quant.simulate import QuantSpec
 
 W8A8 = QuantSpec(8, act="token")

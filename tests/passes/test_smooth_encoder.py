@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from edgeq.calibrate.samples import encoder_samples
 from edgeq.ir.graph import calls, inputs, output, value
 from edgeq.ir.text import parse
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import verify
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make
-from edgeq.passes.statistics import encoder_samples
 
 GRAPH = """
 %input_ids = input : i64[{b}, {s}]
@@ -46,6 +46,10 @@ def graph(batch=1, length=8):
     return parse(GRAPH.format(b=batch, s=length).strip())
 
 
+def context(weights):
+    return Context(weights, samples=lambda gm: encoder_samples(gm, TEXTS))
+
+
 def run(gm, weights, ids):
     known = {node: {"input_ids": ids, "attention_mask": torch.ones_like(ids)}[n] for n, node in inputs(gm).items()}
     for node in gm.graph.nodes:
@@ -61,7 +65,7 @@ def test_a_norm_that_is_a_residual_is_split_and_results_stay():
     gm = graph()
     weights, ids = Weights(gm), torch.tensor([[1, 7, 9, 4, 5, 40, 33, 2]])
     before = run(gm, weights, ids)
-    report = make("smooth", "powers=false")(gm, Context(weights, texts=TEXTS))
+    report = make("smooth", "powers=false")(gm, context(weights))
     verify(gm, types=True)
     assert len(calls(gm, "aten.layer_norm")) == 2
     assert [site.module for site in report.changed] == ["norm"]
@@ -72,10 +76,10 @@ def test_a_norm_that_is_a_residual_is_split_and_results_stay():
 def test_entries_that_share_weights_share_scales():
     long, short = graph(2, 16), graph(1, 4)
     weights = Weights(long)
-    shared = Context(weights, texts=TEXTS)
+    shared = context(weights)
     for gm in (long, short):
         make("smooth", "powers=false")(gm, shared)
-    tables = [[b for name, b in gm._buffers.items() if name.startswith("smooth_")] for gm in (long, short)]
+    tables = [[b for name, b in gm._buffers.items() if name.startswith("fold_")] for gm in (long, short)]
     assert all(torch.equal(a, b) for a, b in zip(*tables, strict=True))
 
 
