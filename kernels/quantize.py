@@ -4,14 +4,16 @@
 and the same for the whole row, so it does not change the codes: t is `x * (nw + offset)`, the factor goes into `sa`.
 With a bias (`nb`) it does, and t is the whole of `x / rms * (nw + offset) + nb`.
 Rows are `P = padded(K)` floats apart and become P codes; pad lanes are zeros that nothing but the codes counts.
+With `static` the scale is a weight: `code = rint(clamp(t * (1 / xs), -127, 127))`, `sa = xs`, and no largest magnitude
+is looked for.
 `quantize` (decode) and `quantize_rows` (a chunk) run the same operations on a row, so they agree bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,9 +27,18 @@ from edgeq.targets.isa import Isa
 ABSMAX_FLOOR = 1e-20  # a row of zeros gets codes 0 and a scale that is no division by zero
 _CHAINS = 4  # accumulators of a row's sums, joined (0 + 1) + (2 + 3)
 _BLOCK = 16  # rows of one unit of quantize_rows
-_POINTERS = {"x": "float32", "nw": "float32", "nb": "float32", "q": "int8", "corr": "int32", "sa": "float32"}
-_PARAMS = (Param("x", "in"), Param("nw", "weight"), Param("nb", "weight"))
-_OUTPUTS = ("q", "corr", "sa")
+
+
+class _Memories(NamedTuple):
+    """The C parameters behind (lo, hi, m); `xs` is there when the scale is static."""
+
+    x: V.Memory
+    nw: V.Memory
+    nb: V.Memory
+    q: V.Memory
+    corr: V.Memory
+    sa: V.Memory
+    xs: V.Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class Spec:
     offset: float = 0.0
     weight: bool = True
     bias: bool | None = None
+    static: bool = False
 
     def __post_init__(self) -> None:
         if self.norm not in (None, "rms", "layer"):
@@ -60,6 +72,22 @@ class Spec:
         return self.norm == "rms" and not self.shifted
 
     @property
+    def params(self) -> tuple[Param, ...]:
+        """Pointers in the order of the C function."""
+        weights = ("nw", "nb", "xs") if self.static else ("nw", "nb")
+        given = (Param(name, "weight") for name in weights)
+        return (Param("x", "in"), *given, *(Param(name, "out") for name in ("q", "corr", "sa")))
+
+    @property
+    def pointers(self) -> dict[str, str]:
+        """Pointer -> element type, in that order."""
+        return {param.name: {"q": "int8", "corr": "int32"}.get(param.name, "float32") for param in self.params}
+
+    def memories(self, given: Sequence[V.Memory]) -> _Memories:
+        """The pointers by name."""
+        return _Memories(**dict(zip(self.pointers, given, strict=True)))
+
+    @property
     def width(self) -> int:
         """P: floats from row to row, and codes of a row."""
         return padded(self.K)
@@ -72,6 +100,7 @@ class Spec:
 
     def name(self, family: str) -> str:
         """C symbol without the ISA."""
+        family = f"{family}_static" if self.static else family
         if not self.norm:
             return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}")
         usual = self.shifted == (self.norm == "layer")
@@ -83,7 +112,7 @@ class Spec:
 @factory
 def quantize(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    weight: bool = True, bias: bool | None = None,
+    weight: bool = True, bias: bool | None = None, static: bool = False,
 ) -> Kernel:  # fmt: skip
     """One row; call with (0, 1).
 
@@ -93,52 +122,53 @@ def quantize(
         zero: zero point of a symmetric weight (8 or 128), 1 for an asymmetric one.
         norm: None, "rms" or "layer", with `eps`; RMSNorm multiplies by `nw + offset`.
         weight, bias: false leaves `nw`, `nb` of the norm out (bias defaults to true for "layer").
+        static: the scale is a weight `xs`, values beyond 127 of it are clamped; otherwise it is found in the row.
 
-    C parameters: x f32[P], nw f32[K], nb f32[K], q i8[P], corr i32[KG] = -zero * sum of the group's codes, sa f32[1].
+    C parameters: x f32[P], nw f32[K], nb f32[K], [xs f32[1],] q i8[P], corr i32[KG] = -zero * sum of the group's codes,
+    sa f32[1].
     Raises UnsupportedError for other norms and widths.
     """
-    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias)
+    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias, static)
 
     def build(isa: Isa) -> Any:
-        def body(lo: V.Expr, hi: V.Expr, *memories: V.Memory) -> None:
-            x, nw, nb, q, corr, sa = memories
-            row = _Row(spec, x, V.i32(0), nw, nb)
-            sa.store(V.i32(0), row.scale)
-            row.emit_codes(lambda k, codes: q.store(k, V.cast("int8", codes)), lambda g, c: corr.store(g, c))
+        def body(lo: V.Expr, hi: V.Expr, *given: V.Memory) -> None:
+            a = spec.memories(given)
+            row = _Row(spec, a, V.i32(0))
+            a.sa.store(V.i32(0), row.scale)
+            row.emit_codes(lambda k, codes: a.q.store(k, V.cast("int8", codes)), lambda g, c: a.corr.store(g, c))
 
-        return V.function(spec.name("quantize"), isa, (), _POINTERS, body)
+        return V.function(spec.name("quantize"), isa, (), spec.pointers, body)
 
-    return Kernel(spec.name("quantize"), (*_PARAMS, *(Param(p, "out") for p in _OUTPUTS)), build, "all", 0, 0)
+    return Kernel(spec.name("quantize"), spec.params, build, "all", 0, 0)
 
 
 @factory
 def quantize_rows(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    weight: bool = True, bias: bool | None = None,
+    weight: bool = True, bias: bool | None = None, static: bool = False,
 ) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
 
-    C parameters: m, x f32[m, K], nw, nb, q i8[M/R][K/4/Q][R][Q][4], corr i32[M/R][KG][R], sa f32[M], R = isa.gemm_rows,
-    Q = isa.panel_quads.
+    C parameters: m, x f32[m, K], nw, nb, [xs,] q i8[M/R][K/4/Q][R][Q][4], corr i32[M/R][KG][R], sa f32[M] with
+    R = isa.gemm_rows, Q = isa.panel_quads.
     """
-    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias)
+    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias, static)
 
     def build(isa: Isa) -> Any:
-        def body(lo: V.Expr, hi: V.Expr, m: V.Expr, *memories: V.Memory) -> None:
+        def body(lo: V.Expr, hi: V.Expr, m: V.Expr, *given: V.Memory) -> None:
             with V.loop(lo * V.i32(_BLOCK), hi * V.i32(_BLOCK)) as i:
-                out = _Panel(spec, isa, i, memories)
+                out = _Panel(spec, isa, i, spec.memories(given))
                 V.branch(i < m, out.fill, out.clear)
 
-        return V.function(spec.name("quantize_rows"), isa, ("m",), _POINTERS, body)
+        return V.function(spec.name("quantize_rows"), isa, ("m",), spec.pointers, body)
 
-    params = (Param("m", "value"), *_PARAMS, *(Param(p, "out") for p in _OUTPUTS))
-    return Kernel(spec.name("quantize_rows"), params, build, "16 rows", 0, 0)
+    return Kernel(spec.name("quantize_rows"), (Param("m", "value"), *spec.params), build, "16 rows", 0, 0)
 
 
 class _Panel:
     """Row i of a chunk in the interleaved layout."""
 
-    def __init__(self, spec: Spec, isa: Isa, i: V.Expr, memories: tuple[V.Memory, ...]):
+    def __init__(self, spec: Spec, isa: Isa, i: V.Expr, memories: _Memories):
         rows, together = isa.gemm_rows, isa.panel_quads
         self.spec, self.rows, self.together, self.i, self.memories = spec, rows, together, i, memories
         block, lane = V.let(i // V.i32(rows)), V.let(i % V.i32(rows))
@@ -146,43 +176,52 @@ class _Panel:
         self.corr = V.let(block * V.i32(len(spec.groups) * rows) + lane)
 
     def fill(self) -> None:
-        x, nw, nb, _, _, sa = self.memories
-        row = _Row(self.spec, x, V.let(self.i * V.i32(self.spec.width)), nw, nb)
-        sa.store(self.i, row.scale)
+        row = _Row(self.spec, self.memories, V.let(self.i * V.i32(self.spec.width)))
+        self.memories.sa.store(self.i, row.scale)
         row.emit_codes(lambda k, c: self._store_quads(k, V.bits("int32x4", V.cast("int8", c))), self._store_corr)
 
     def clear(self) -> None:
-        self.memories[5].store(self.i, V.f32(0))
+        self.memories.sa.store(self.i, V.f32(0))
         with V.loop(V.i32(0), V.i32(self.spec.width // V.LANES)) as k:
             self._store_quads(k * V.i32(V.LANES), V.bits("int32x4", V.splat(0, 4)))
         with V.loop(V.i32(0), V.i32(len(self.spec.groups))) as g:
             self._store_corr(g, V.i32(0))
 
     def _store_quads(self, k: V.Expr, quads: V.Expr) -> None:
-        quads, out = V.let(quads), self.memories[3].as_type("int32")
+        quads, out = V.let(quads), self.memories.q.as_type("int32")
         for j in range(0, 4, self.together):
             at = self.quad + (k // V.i32(4) + V.i32(j)) * V.i32(self.rows)
             out.store(at, V.part(quads, j, self.together))
 
     def _store_corr(self, g: V.Expr, correction: V.Expr) -> None:
-        self.memories[4].store(self.corr + g * V.i32(self.rows), correction)
+        self.memories.corr.store(self.corr + g * V.i32(self.rows), correction)
 
 
 class _Row:
     """Emits the statistics of a row when made; then its `scale`, and its codes with `emit_codes`."""
 
-    def __init__(self, spec: Spec, x: V.Memory, start: V.Expr, nw: V.Memory, nb: V.Memory):
-        self.spec, self.x, self.start, self.nw, self.nb = spec, x, start, nw, nb
+    def __init__(self, spec: Spec, memories: _Memories, start: V.Expr):
+        self.spec, self.start = spec, start
+        self.x, self.nw, self.nb = memories.x, memories.nw, memories.nb
         if spec.norm == "layer":
             self.mean = V.let(self._sum(lambda k, total: total + self._load(k)) * V.f32(1 / spec.K))
             centred = lambda k: V.let(within(k, self._load(k) - V.splat(self.mean), spec.K))  # noqa: E731
             self.factor = self._inverse_root(self._sum_squares(centred))
         elif spec.norm == "rms":
             self.factor = self._inverse_root(self._sum_squares(lambda k: V.let(self._load(k))))
+        if memories.xs is None:
+            self._measure()
+        else:
+            self.scale = V.let(memories.xs[V.i32(0)])
+            inverse = V.let(V.f32(1.0) / self.scale)
+            self.inverse = V.let(inverse * self.factor) if spec.scaled_late else inverse
+
+    def _measure(self) -> None:
+        """The scale from the row's largest magnitude."""
         larger = lambda k, top: V.maximum(V.let(V.absolute(self._value(k))), top)  # noqa: E731
         absmax = V.let(self._reduce(ABSMAX_FLOOR, larger, V.max16))
         self.inverse = V.let(V.f32(127.0) / absmax)
-        peak = V.let(absmax * self.factor) if spec.scaled_late else absmax
+        peak = V.let(absmax * self.factor) if self.spec.scaled_late else absmax
         self.scale = V.let(peak * V.f32(1 / 127))
 
     def emit_codes(self, store: Callable[[V.Expr, V.Expr], None], store_corr: Callable[[V.Expr, V.Expr], None]) -> None:
@@ -198,10 +237,18 @@ class _Row:
         total = V.Reg("int32", V.splat(0))
         with V.loop(V.i32(0), V.i32(length // V.LANES)) as j:
             k = V.let(start + j * V.i32(V.LANES))
-            codes = V.let(V.cast("int32", V.rint(self._value(k) * V.splat(self.inverse))))
+            codes = V.let(V.cast("int32", V.rint(self._scaled(k))))
             total.set(total.v + codes)
             store(k, codes)
         store_corr(g, V.let(V.sum16(total.v) * V.i32(-self.spec.zero)))
+
+    def _scaled(self, k: V.Expr) -> V.Expr:
+        """Code before rounding: within 127 by itself where 127 is the row's largest."""
+        scaled = self._value(k) * V.splat(self.inverse)
+        if not self.spec.static:
+            return scaled
+        below = V.let(V.minimum(V.let(scaled), V.splat(127.0)))
+        return V.let(V.maximum(below, V.splat(-127.0)))
 
     def _load(self, k: V.Expr) -> V.Expr:
         return self.x.vector(self.start + k)
@@ -255,9 +302,9 @@ class _Row:
 
 def reference(
     x: np.ndarray, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    nw: np.ndarray | None = None, nb: np.ndarray | None = None,
+    nw: np.ndarray | None = None, nb: np.ndarray | None = None, xs: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """f32[M, K] -> (codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K])."""
+    """f32[M, K] -> (codes before rounding f64[M, K], scale f64[M], the normalised rows f64[M, K]); xs: static scale."""
     t = np.asarray(x, np.float64)
     if norm == "layer":
         t = t - t.mean(-1, keepdims=True)
@@ -265,6 +312,8 @@ def reference(
         t = t / np.sqrt((t * t).mean(-1, keepdims=True) + eps)
         t = t if nw is None else t * (nw + np.float64(offset))
         t = t if nb is None else t + nb
+    if xs is not None:
+        return np.clip(t / np.float64(xs), -127, 127), np.full(len(t), xs, np.float64), t
     absmax = np.maximum(np.abs(t).max(-1), ABSMAX_FLOOR)
     return t * (127 / absmax)[:, None], absmax / 127, t
 

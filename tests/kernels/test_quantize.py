@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from everywhere import aligned
 from linear_cases import padded_rows
 
 from edgeq.errors import UnsupportedError
+from edgeq.ir.ops.matrix import quantize_tensor
 from edgeq.kernels import quantize as Q
 
 # K, group size, zero, norm, eps, offset, rows
@@ -26,10 +28,21 @@ CASES = [
     (64, 0, 128, "layer", 1e-5, 0.0, True, False, 3),
 ]
 
+STATIC = [CASES[i] for i in (0, 2, 4, 5, 6, 8, 10)]  # the same with a scale that is a weight
+
 
 @pytest.fixture(scope="module")
 def lib(compile_kernels):
-    return compile_kernels(k for c in CASES for k in (Q.quantize(*c[:8]), Q.quantize_rows(*c[:8])))
+    made = [k for c in CASES for k in (Q.quantize(*c[:8]), Q.quantize_rows(*c[:8]))]
+    return compile_kernels(made + [k for c in STATIC for k in (one_kernel(c, True), rows_kernel(c, True))])
+
+
+def one_kernel(case, static):
+    return Q.quantize(*case[:8], static=static)
+
+
+def rows_kernel(case, static):
+    return Q.quantize_rows(*case[:8], static=static)
 
 
 def rows_of(rng, case):
@@ -46,18 +59,19 @@ def spread(x):
     return np.pad(x, ((0, 0), (0, -x.shape[1] % 16)))
 
 
-def one_by_one(lib, isa, case, x, nw, nb):
+def one_by_one(lib, isa, case, x, nw, nb, xs=None):
     K, size = x.shape[1], case[1]
     out = np.zeros(x.shape, np.int8), np.zeros((len(x), -(-K // (size or K))), np.int32), np.zeros(len(x), np.float32)
     for i in range(len(x)):
         q, corr, sa = (aligned(a[i : i + 1]) for a in out)
-        lib(isa, Q.quantize(*case[:8]), 0, 1, aligned(x[i]), nw, nb, q, corr, sa)
+        given = [aligned(x[i]), nw, nb] if xs is None else [aligned(x[i]), nw, nb, xs]
+        lib(isa, one_kernel(case, xs is not None), 0, 1, *given, q, corr, sa)
         for whole, row in zip(out, (q, corr, sa), strict=True):
             whole[i] = row[0]
     return out
 
 
-def chunk(lib, isa, case, x, nw, nb):
+def chunk(lib, isa, case, x, nw, nb, xs=None):
     """All rows at once, in two ranges; buffers start dirty, rows past m must come out zero."""
     K, size, m, R = x.shape[1], case[1], len(x), isa.gemm_rows
     M, KG = -(-m // 16) * 16, -(-K // (size or K))
@@ -66,7 +80,8 @@ def chunk(lib, isa, case, x, nw, nb):
     corr = aligned(np.full((M // R, KG, R), 99, np.int32))
     sa = aligned(np.full(M, 99, np.float32))
     for lo, hi in ((0, 1), (1, M // 16)):
-        lib(isa, Q.quantize_rows(*case[:8]), lo, hi, m, padded_rows(x), nw, nb, q, corr, sa)
+        given = [padded_rows(x), nw, nb] if xs is None else [padded_rows(x), nw, nb, xs]
+        lib(isa, rows_kernel(case, xs is not None), lo, hi, m, *given, q, corr, sa)
     return q.transpose(0, 2, 1, 3).reshape(M, K), corr.transpose(0, 2, 1).reshape(M, KG), sa
 
 
@@ -88,6 +103,33 @@ def test_codes_scales_and_corrections(lib, rng, case):
             assert got[:m].tobytes() == row.tobytes() and not got[m:].any()
         first = first or (q, corr, sa)
         assert all(a.tobytes() == b.tobytes() for a, b in zip(first, (q, corr, sa), strict=True))
+
+
+@pytest.mark.parametrize("case", STATIC, ids=lambda c: f"{c[0]}-g{c[1]}-{c[3]}")
+def test_a_static_scale_clips_and_is_the_same_for_every_row(lib, rng, case):
+    K, size, zero, norm, eps, offset, *_, m = case
+    x, nw, nb = rows_of(rng, case)
+    scale = np.float32(np.abs(Q.reference(x, norm, eps, offset, nw, nb)[2]).max() * 0.4 / 127)
+    exact, _, _ = Q.reference(x, norm, eps, offset, nw, nb, scale)
+    assert np.abs(exact).max() == 127  # some values are beyond the scale
+    x, first = spread(x), None
+    for isa in lib.isas:
+        q, corr, sa = one_by_one(lib, isa, case, x, nw, nb, aligned(np.array([scale])))
+        assert np.abs(q - spread(exact)).max() <= 0.5 + 1e-4 and not q[:, K:].any()
+        assert (sa == scale).all() and np.array_equal(corr, Q.corrections(q, size, zero))
+        for got, row in zip(chunk(lib, isa, case, x, nw, nb, aligned(np.array([scale]))), (q, corr, sa), strict=True):
+            assert got[:m].tobytes() == row.tobytes() and not got[m:].any()
+        first = first or (q, corr, sa)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(first, (q, corr, sa), strict=True))
+
+
+def test_static_codes_are_those_of_the_reference_executor(lib, rng):
+    case, scale = STATIC[0], np.array([0.021], np.float32)
+    x = spread((rng.standard_normal((1, case[0])) * 3).astype(np.float32))
+    codes, _ = quantize_tensor(torch.from_numpy(x), torch.from_numpy(scale))
+    for isa in lib.isas:
+        q, _, _ = one_by_one(lib, isa, case, x, None, None, aligned(scale))
+        assert np.array_equal(q, codes.numpy())
 
 
 def test_halves_round_to_even_and_the_largest_value_is_127(lib):
