@@ -25,7 +25,8 @@ def quantize(a: Arguments) -> Expectations:
     K, size, zero = o["K"], o["group_size"], o["zero"]
     x = a.read("x", np.float32, (a.rows, K))
     nw, nb = (a.optional(n, np.float32, (K,)) for n in ("nw", "nb"))
-    exact, scale, _ = quantize_kernels.reference(x, o["norm"], o["eps"], o["offset"], nw, nb)
+    xs = float(a.read("xs", np.float32, (1,))[0]) if o["static"] else None
+    exact, scale, _ = quantize_kernels.reference(x, o["norm"], o["eps"], o["offset"], nw, nb, xs)
     groups = len(quantize_kernels.corrections(np.zeros((1, K), np.int8), size, zero)[0])
     stored = a.padded_rows if chunk else 1
     missing = stored - a.rows  # rows after the last valid one are zeros

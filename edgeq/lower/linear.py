@@ -40,7 +40,7 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     end = epilogue(scope, node)
     weight = Weight(scope.table.matrix(a["w"], fmt, end.gated))
     bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL
-    integer = a["act"] == "a8"
+    integer = a["act"] in ("a8", "a8s")
     inputs, rows = _quantized(scope, a["x"], fmt, node) if integer else _float(scope, a["x"])
     out = _output(scope, node, end, rows)
     family = linear_int if integer else linear_float
@@ -132,7 +132,7 @@ def _quantized(scope: Scope, x: fx.Node, fmt: WeightFormat, node: fx.Node) -> tu
     value = scope.env[x]
     norm = value if isinstance(value, Norm) else Norm(scope.view(x))
     zero = fmt.zero_point or 1  # asymmetric: the kernel multiplies by each row's own
-    key = (x, fmt.group_size, zero)
+    key = (x, fmt.group_size, zero, attrs(node)["x_scale"])
     if key not in scope.quantized:
         scope.quantized[key] = _quantize(scope, norm, fmt, zero, node)
     return scope.quantized[key], norm.view.rows
@@ -145,8 +145,10 @@ def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.N
     make = quantize_kernels.quantize if one else quantize_kernels.quantize_rows
     given = norm.weight is not None or norm.kind is None, norm.bias is not None
     size = k if norm.kind is None else norm.view.width
-    kernel = make(size, fmt.group_size, zero, norm.kind, norm.eps, norm.offset, *given)
+    known = attrs(node)["x_scale"]
+    kernel = make(size, fmt.group_size, zero, norm.kind, norm.eps, norm.offset, *given, static=known is not None)
     weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))
+    weights += () if known is None else (Weight(scope.table.vector(known)),)
     count = () if one else (scope.count(rows),)
     scope.call(kernel, (*count, norm.view, *weights, *out), PRIVATE if one else scope.by_blocks(rows), node)
     return out

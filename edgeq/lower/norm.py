@@ -35,7 +35,7 @@ def lower_norm(scope: Scope, node: fx.Node) -> None:
 
 
 def _fuses(user: fx.Node, norm: fx.Node) -> bool:
-    return op(user) == "edgeq.qlinear" and attrs(user)["act"] == "a8" and attrs(user)["x"] is norm
+    return op(user) == "edgeq.qlinear" and attrs(user)["act"] in ("a8", "a8s") and attrs(user)["x"] is norm
 
 
 def _describe(scope: Scope, node: fx.Node) -> Norm:
