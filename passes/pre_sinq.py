@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
+from edgeq.passes.calibrated import decision_name
 from edgeq.passes.fold_points import FoldPoint, fold_points
 from edgeq.passes.folding import fold, part_norms
 from edgeq.passes.pass_ import Context, Pass, Report, Site
@@ -57,12 +58,12 @@ class PreSinq(Pass):
         return Report(str(self), tuple(changed), tuple(declined))
 
     def _fold(self, gm: fx.GraphModule, cluster: list[FoldPoint], context: Context) -> list[Site]:
-        known = [context.decisions.get(context.step, point.key) for point in cluster]
+        known = [context.decisions.get(decision_name(self, context), point.key) for point in cluster]
         if not all(known):
             found = self._solve(cluster, context.weights)
             known = [{"scale": scale, "imbalance": torch.tensor(ratios)} for scale, ratios in found]
             for point, decision in zip(cluster, known, strict=True):
-                context.decisions.put(context.step, point.key, decision)
+                context.decisions.put(decision_name(self, context), point.key, decision)
         sites = []
         for point, decision in zip(cluster, known, strict=True):
             scale, (before, after) = decision["scale"], decision["imbalance"].tolist()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from float64 import NAMES, float64_equal
 
 from edgeq.errors import UsageError
 from edgeq.ir.graph import calls, value
@@ -113,3 +114,9 @@ def test_what_cannot_be_done_is_said(llama):
         make("pre-sinq")(parse(llama))
     with pytest.raises(UsageError, match="iterations and rounds are positive"):
         make("pre-sinq", "rounds=0")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_in_float64(name):
+    reports = float64_equal(name, "pre-sinq")
+    assert sum(len(report.changed) for report in reports) > 0
