@@ -27,12 +27,15 @@ def write_svg(path: Path, items: Sequence[Plotted], title: str) -> None:
 
 
 def svg(items: Sequence[Plotted], title: str) -> str:
-    """One cell a site: before on the left, after on the right, one scale for both, a bar from low to high a channel."""
+    """One cell a site: before on the left, after on the right, a bar from low to high a channel.
+
+    Each panel fills its height with its own range, as a quantizer fills its grid: what is seen is how evenly.
+    """
     columns = min(COLUMNS, len(items))
     rows = -(-len(items) // COLUMNS)
     width, height = max(columns, 2) * CELL_WIDTH + 2 * GAP, HEADER + rows * CELL_HEIGHT + GAP
     about = (
-        f"Channel ranges of {len(items)} activations before and after passes; in each pair both panels share one scale."
+        f"Channel ranges of {len(items)} activations before and after passes; each panel is scaled to its own range."
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -55,17 +58,16 @@ def _legend() -> str:
         f'<rect x="{x}" y="{y}" width="10" height="10" fill="{colour}"/><text x="{x + 15}" y="{y + 9}">{word}</text>'
         for x, colour, word in words
     )
-    note = "bars: least to largest value of a channel (or of some neighbours); both panels of a pair share one scale"
+    note = "bars: least to largest value of a channel (or of some neighbours); each panel is scaled to its own range"
     return "".join(keys) + f'<text x="{GAP + 150}" y="{y + 9}">{note}</text>'
 
 
 def _cell(item: Plotted, column: int, row: int) -> str:
     x, y = GAP + column * CELL_WIDTH, HEADER + row * CELL_HEIGHT
     spans = [channels.range for channels in (item.before, item.after)]
-    low, high = min(0.0, *(s[0] for s in spans)), max(0.0, *(s[1] for s in spans))
     words = [f"{side} {a:.4g} to {b:.4g}" for side, (a, b) in zip(("before", "after"), spans, strict=True)]
     panels = (
-        _panel(channels, colour, word, GAP // 2 + i * (PANEL_WIDTH + GAP), (low, high))
+        _panel(channels, colour, word, GAP // 2 + i * (PANEL_WIDTH + GAP))
         for i, (channels, colour, word) in enumerate(
             zip((item.before, item.after), (BEFORE, AFTER), words, strict=True)
         )
@@ -82,8 +84,8 @@ def _shortened(text: str, most: int = 66) -> str:
     return escape(text if len(text) <= most else f"...{text[3 - most :]}")
 
 
-def _panel(channels: Channels, colour: str, words: str, x: float, span: tuple[float, float]) -> str:
-    low, high = span
+def _panel(channels: Channels, colour: str, words: str, x: float) -> str:
+    low, high = min(0.0, channels.range[0]), max(0.0, channels.range[1])
     scale = PANEL_HEIGHT / ((high - low) or 1.0)
     top = 30
     zero = top + high * scale

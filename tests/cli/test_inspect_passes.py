@@ -105,7 +105,7 @@ def test_a_drawing_is_one_svg_with_title_description_and_a_panel_each(artifact, 
     assert "href" not in file.read_text(encoding="utf-8")
 
 
-def test_both_panels_of_a_drawing_share_a_scale(artifact, tmp_path):
+def test_each_panel_of_a_drawing_is_scaled_to_its_own_range(artifact, tmp_path):
     inspect(artifact, "--plot", "layers.0", "--plot-file", tmp_path / "a.svg")
     (cell,) = ElementTree.parse(tmp_path / "a.svg").getroot().findall(f"{SVG}g")
     heights = [
@@ -114,8 +114,8 @@ def test_both_panels_of_a_drawing_share_a_scale(artifact, tmp_path):
         if path.get("fill")
     ]
     before, after = heights
-    assert before[1] == pytest.approx(90, abs=0.1)  # the outlier takes the panel's height
-    assert after[1] == pytest.approx(3 / 33.23 * 90, abs=0.1)
+    assert before == pytest.approx([2 / 33.23 * 90, 90, 2.5 / 33.23 * 90], abs=0.1)  # the outlier takes it all
+    assert after == pytest.approx([2 / 3.5 * 90, 3 / 3.5 * 90, 2.5 / 3.5 * 90], abs=0.1)
 
 
 @pytest.mark.parametrize("words", [("--plot-file", "ranges.png"), ("--plot-file", "no/such/folder/a.svg")])
