@@ -94,3 +94,10 @@ def test_other_architectures_keep_their_outputs(name: str, tmp_path: Path):
     assert found.error <= 1e-4, found.worst()
     kernels = (tmp_path / "artifact" / "edgeq.json").read_text()
     assert "hadamard_" in kernels
+
+
+def test_names_of_tensors_are_of_the_matrices_that_they_hold(tiny_model: Path, tmp_path: Path):
+    artifact = edgeq.load(compiled(tiny_model, "w4a8", tmp_path / "artifact", ROTATE))
+    names = {tensor["name"] for tensor in artifact.manifest["tensors"]}
+    assert "model.layers.0.self_attn.q_proj+k_proj+v_proj.weight" in names
+    assert {"model.embed_tokens.weight", "model.embed_tokens.weight#1"} <= names  # tied before, two now

@@ -131,8 +131,13 @@ class WeightTable:
 
 
 def _short_name(node: fx.Node) -> str:
-    """The tensor's own name, or the parts of a concatenation joined: `...self_attn.q_proj+k_proj+v_proj.weight`."""
-    leaves = [str(n.target) for n in _leaves(node) if not _is_constant(n)]
+    """The tensor's own name, or the parts of a concatenation joined: `...self_attn.q_proj+k_proj+v_proj.weight`.
+
+    Tensors of another rank that were folded in (a norm's gamma into a matrix) are left out of the name.
+    """
+    stored = [n for n in _leaves(node) if not _is_constant(n)]
+    alike = [n for n in stored if n.meta["val"].dim() == node.meta["val"].dim()]
+    leaves = [str(n.target) for n in alike or stored]
     if not leaves:
         return "constant"
     head, tail = leaves[0].rsplit(".", 1) if "." in leaves[0] else (leaves[0], "")
