@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from edgeq.calibrate.journal import Decisions
-from edgeq.errors import UsageError
+from edgeq.continued import decisions
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
 from edgeq.ir.graph import calls, inputs
@@ -16,7 +16,8 @@ from edgeq.options import Options, Resolved, record
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 from edgeq.quant.bits import Bits
-from edgeq.recipes import BEST, candidates, kind_of, resolve
+from edgeq.recipes import kind_of, measures, pipelines
+from edgeq.refusals import refuse_idle_data, refuse_without_samples
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,23 +36,25 @@ def run_all(
     options: Options,
     context: int,
     progress: Progress,
+    journal: Path | None = None,
 ) -> Passed:
     """Resolve the recipe and run every pass on every entry, in place.
 
     Args:
-        context: tokens that caches hold.
+        context: tokens that caches hold. journal: folder to keep decisions in, so that an interrupted compile goes on.
 
     Raises:
         UsageError: passes that need samples where there are none; data that changed since `options.resolved`.
     """
-    measured = open_measured(options, source, progress)
-    shared = Context(
-        source.weights, samples=measured.samples, decisions=Decisions(), progress=progress, bits=options.bits
-    )  # fmt: skip
     by_length = sorted(entries, key=lambda e: (-e.length, e.batch))  # the longest is measured, for all
+    tried = pipelines(options, kind_of(entries))
+    refuse_idle_data(options, tried)
+    measured = open_measured(options, source, progress, wanted=len(tried) > 1 or measures(tried[0]))
     with threads_of(options):
-        resolved = options.resolved or _resolve(by_length, shared, options, measured)
-        check_samples(by_length, resolved.passes, options, measured)
+        kept = decisions(journal, source, options, measured)
+        shared = Context(source.weights, samples=measured.samples, decisions=kept, progress=progress, bits=options.bits)
+        resolved = options.resolved or _resolve(by_length, shared, tried, measured)
+        refuse_without_samples(options, resolved.passes, by_length, measured)
         progress(f"recipe {describe(options, resolved, measured)}", 0, 0)
         for entry in by_length:
             run_entry(entry, options.bits, context, shared, resolved.passes)
@@ -83,37 +86,16 @@ def own_passes(entry: EntryGraph, bits: Bits, context: int) -> list[Pass]:
     return parse_pipeline(f"{cross}{token}merge-linears,quantize{{bits={bits}}}")
 
 
-def check_samples(entries: Sequence[EntryGraph], passes: Sequence[str], options: Options, measured: Measured) -> None:
-    """Raise UsageError for passes that were asked for and cannot measure, and for data that nothing measures."""
-    steps = [step.name for text in passes for step in parse_pipeline(text) if step.measures]
-    given = options.calibration not in ("", "none") or options.samples or options.length
-    if given and not steps:
-        listed = ", ".join(passes) or "no passes"
-        raise UsageError(f"--calib means nothing here: {options.bits} with {listed} measures nothing; leave it out")
-    if not steps or any(measured.samples(entry.gm) for entry in entries):
-        return
-    if options.calibration == "none":
-        why = "--calib none"
-    else:
-        why = f"{options.calibration or 'edgeq’s own text'} holds nothing that its entries take"
-    if options.passes or given:
-        raise UsageError(f"--pass {steps[0]} measures activations on samples, and there are none: {why}")
-
-
 def describe(options: Options, resolved: Resolved, measured: Measured) -> str:
-    """One line: `balanced: smooth{alpha=0.5,powers=true} on 8 samples (4,096 tokens) of notes.txt`."""
+    """One line: `balanced: smooth{alpha=0.5,powers=true} on 8 windows of 512 tokens of notes.txt`."""
     name = "of --pass" if options.passes else options.recipe
     said = f"{name}: {', '.join(resolved.passes) or 'no calibrated passes'}"
-    data = measured.record()
-    return f"{said} on {data['samples']} samples ({data['tokens']:,} tokens) of {data['description']}" if data else said
+    return f"{said} on {measured.data.description}" if measured.wanted else said
 
 
-def _resolve(entries: Sequence[EntryGraph], shared: Context, options: Options, measured: Measured) -> Resolved:
-    kind = kind_of(entries)
-    if options.passes:
-        return Resolved(options.passes)
-    if options.recipe != BEST:
-        return Resolved(tuple(resolve(options.recipe, kind, options.bits)))
+def _resolve(entries: Sequence[EntryGraph], shared: Context, tried: list[list[str]], measured: Measured) -> Resolved:
+    if len(tried) == 1:
+        return Resolved(tuple(tried[0]))
     from edgeq.recipes_best import best
 
-    return best(entries, shared, candidates(kind, options.bits), measured)
+    return best(entries, shared, tried, measured)

@@ -8,18 +8,20 @@ from typing import Any
 
 from edgeq import __version__
 from edgeq.artifact import manifest as manifests
+from edgeq.artifact.passes_file import write_passes
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
 from edgeq.calibrated import run_all
 from edgeq.errors import UsageError
-from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
+from edgeq.frontend.entries import EntryGraph, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower_entries
 from edgeq.options import Options
+from edgeq.refusals import refuse_idle
 
-__all__ = ["Options", "compile_into", "refuse_idle", "resolved_context"]
+__all__ = ["Options", "compile_into", "resolved_context"]
 
 Progress = Callable[[str, int, int], None]
 POSITIONS = 16  # the caches hold whole vectors of positions
@@ -35,13 +37,13 @@ def compile_into(folder: Path, options: Options, progress: Progress, journal: Pa
     decodes = any(entry.kind == "token" for entry in entries)
     context = resolved_context(options.context, source.config) if decodes else 0
     chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
-    passed = run_all(entries, source, options, context, progress)
-    reports = passed.reports
+    passed = run_all(entries, source, options, context, progress, journal)
     progress("lower to kernels", 0, 0)
     plan, table = lower_entries(entries, source.weights, context, chunk)
     info, weights_hash = write_weights(table, folder, progress)
     write_library(plan, options.target, info, source.name, folder, progress)
     write_assets(source, folder)
+    write_passes(passed.reports, folder)
     progress("write edgeq.json", 0, 0)
     manifest = manifests.Manifest(
         edgeq=__version__,
@@ -51,32 +53,16 @@ def compile_into(folder: Path, options: Options, progress: Progress, journal: Pa
         files=hash_folder(folder, {WEIGHTS: weights_hash}),
         tensors=stored_tensors(table, info),
         source=_describe_source(source),
-        passes=list(dict.fromkeys(r.name for r in reports)),
+        passes=list(dict.fromkeys(r.name for r in passed.reports)),
         entries=[describe_entry(e) for e in plan.entries],
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
         memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
         task=_task(source, entries),
         recipe=passed.recipe,
-        declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in reports for s in r.declined],
+        declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in passed.reports for s in r.declined],
     )
     manifests.write(manifest, folder)
-
-
-def refuse_idle(options: Options, entries: list[EntryGraph]) -> None:
-    """Raise UsageError for options that mean nothing to this model: they would be ignored."""
-    names = {port.name for entry in entries for port in entry.inputs}
-    decodes = any(entry.kind == "token" for entry in entries)
-    default, shapes = Shapes(), options.shapes
-    idle = {
-        "--lengths": shapes.lengths != default.lengths and "input_ids" not in names,
-        "--batch": shapes.batch != default.batch and decodes,
-        "--image-size": shapes.image_size is not None and "pixel_values" not in names,
-        "--points": shapes.points != default.points and "input_points" not in names,
-    }
-    if given := [name for name, is_idle in idle.items() if is_idle]:
-        listed = ", ".join(entry.name for entry in entries)
-        raise UsageError(f"{', '.join(given)} means nothing to {options.model} (entries: {listed}): leave it out")
 
 
 def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:

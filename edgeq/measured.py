@@ -23,10 +23,14 @@ Progress = Callable[[str, int, int], None]
 
 
 class Measured:
-    """The samples of a compile, made once for graphs that take the same inputs; the record of those that were made."""
+    """The samples of a compile, made once for graphs that take the same inputs; the record of those that were made.
 
-    def __init__(self, data: Data, spec: str) -> None:
-        self.data, self._spec = data, spec
+    Args:
+        data: of one model. spec: as given to `--calib`. wanted: whether anything is measured.
+    """
+
+    def __init__(self, data: Data, spec: str, wanted: bool = True) -> None:
+        self.data, self._spec, self.wanted = data, spec, wanted
         self._made: dict[str, list[Sample]] = {}
 
     def samples(self, gm: fx.GraphModule) -> list[Sample]:
@@ -52,10 +56,16 @@ class Measured:
         return {**about, "seed": self.data.seed, "samples": len(most), "tokens": _rows(most), **arithmetic()}
 
 
-def open_measured(options: Options, source: Source, progress: Progress) -> Measured:
-    """Open `--calib`; raises UsageError when it cannot be read, or is not what `options.resolved` was measured on."""
-    from edgeq.calibrate.data import open_data
+def open_measured(options: Options, source: Source, progress: Progress, wanted: bool = True) -> Measured:
+    """Open `--calib`, or nothing where nothing is wanted.
 
+    Raises:
+        UsageError: data that cannot be read, or is not what `options.resolved` was measured on.
+    """
+    from edgeq.calibrate.data import NONE, open_data
+
+    if not wanted:
+        return Measured(open_data(NONE, source), options.calibration, wanted=False)
     samples, length = AMOUNTS[options.recipe]
     data = open_data(
         options.calibration, source, options.seed, options.samples or samples, options.length or length, progress

@@ -14,11 +14,12 @@ from edgeq.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeq.frontend.entries import EntryGraph
+    from edgeq.options import Options
     from edgeq.passes.pass_ import Pass
     from edgeq.quant.bits import Bits
 
 FAST, BALANCED, BEST = RECIPES = ("fast", "balanced", "best")
-DECODER, ENCODER, VISION, ENCODER_DECODER = "decoder", "encoder", "vision", "encoder-decoder"
+DECODER, ENCODER, VISION, ENCODER_DECODER = KINDS = ("decoder", "encoder", "vision", "encoder-decoder")
 TEXT = f"{ENCODER} {ENCODER_DECODER}"
 OWN = ("cross-cache", "add-cache", "last-row", "merge-linears", "quantize", "specialise")  # the compiler runs these
 
@@ -49,6 +50,7 @@ CANDIDATES = (
     Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.4,powers=false}"),
     Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.6,powers=false}"),
 )
+RANGES = "static-ranges"
 
 # Samples, and tokens of each in a language model, when --calib-samples and --calib-length do not say; None: as many as
 # the kind of data takes (edgeq/calibrate/data.py).
@@ -74,6 +76,30 @@ def candidates(kind: str, bits: Bits) -> list[list[str]]:
     more = [spelt(line.passes) for line in CANDIDATES if _fits(line, kind, bits)]
     found = [resolve(FAST, kind, bits), resolve(BALANCED, kind, bits), *more, []]
     return [list(passes) for passes in dict.fromkeys(map(tuple, found))]
+
+
+def pipelines(options: Options, kind: str) -> list[list[str]]:
+    """What a compile may run: one pipeline, or those that `best` compares; static ranges last where bits need them."""
+    if options.resolved or options.passes:
+        found = [list((options.resolved or options).passes)]
+    elif options.recipe == BEST:
+        found = candidates(kind, options.bits)
+    else:
+        found = [resolve(options.recipe, kind, options.bits)]
+    return [[*passes, *_ranges(passes, options.bits)] for passes in found]
+
+
+def measures(passes: Sequence[str]) -> bool:
+    """Whether any of the passes needs samples."""
+    from edgeq.passes.pipeline import parse_pipeline
+
+    return any(step.measures for step in parse_pipeline(",".join(passes)))
+
+
+def _ranges(passes: Sequence[str], bits: Bits) -> list[str]:
+    """`a8s` is not possible without the pass that measures its scales."""
+    missing = bits.act == "a8s" and not any(text.startswith(RANGES) for text in passes)
+    return spelt(RANGES) if missing else []
 
 
 def spelt(text: str) -> list[str]:

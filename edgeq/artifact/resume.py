@@ -12,7 +12,7 @@ from pathlib import Path
 from edgeq.artifact.folder import MARK, lock_folder
 from edgeq.errors import OutputError
 
-WORTH_S = 10.0  # work of a shorter time is done again rather than kept
+WORTH_S = 30.0  # work of a shorter time is done again rather than kept
 
 
 def resume_folder(out: Path) -> Path:
@@ -26,7 +26,7 @@ def kept_work(out: Path, resume: bool) -> Iterator[Path]:
     """Yield the folder to keep work in: what an earlier compile left when `resume` is set, else an empty one.
 
     It is removed when the block ends; when the block fails or is interrupted it stays, unless it is empty or less than
-    WORTH_S seconds of work. Raises OutputError while another process compiles to the same output.
+    WORTH_S seconds went by. Raises OutputError while another process compiles to the same output.
     """
     folder = resume_folder(out)
     lock, found = _taken(folder, resume)

@@ -1,0 +1,59 @@
+"""Options that mean nothing to the model they are given for: they are refused, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeq.errors import UsageError
+from edgeq.frontend.interfaces import Shapes
+from edgeq.ir.graph import inputs
+from edgeq.recipes import measures
+
+if TYPE_CHECKING:
+    from edgeq.frontend.entries import EntryGraph
+    from edgeq.measured import Measured
+    from edgeq.options import Options
+
+
+def refuse_idle(options: Options, entries: Sequence[EntryGraph]) -> None:
+    """Raise UsageError for shapes that no entry has."""
+    names = {port.name for entry in entries for port in entry.inputs}
+    decodes = any(entry.kind == "token" for entry in entries)
+    default, shapes = Shapes(), options.shapes
+    idle = {
+        "--lengths": shapes.lengths != default.lengths and "input_ids" not in names,
+        "--batch": shapes.batch != default.batch and decodes,
+        "--image-size": shapes.image_size is not None and "pixel_values" not in names,
+        "--points": shapes.points != default.points and "input_points" not in names,
+    }
+    if given := [name for name, is_idle in idle.items() if is_idle]:
+        listed = ", ".join(entry.name for entry in entries)
+        raise UsageError(f"{', '.join(given)} means nothing to {options.model} (entries: {listed}): leave it out")
+
+
+def refuse_idle_data(options: Options, pipelines: Sequence[Sequence[str]]) -> None:
+    """Raise UsageError for calibration data, asked for by name, that no pass measures."""
+    given = {
+        "--calib": options.calibration not in ("", "none"),
+        "--calib-samples": options.samples > 0,
+        "--calib-length": options.length > 0,
+    }
+    named = [name for name, is_given in given.items() if is_given]
+    if named and not options.resolved and not any(map(measures, pipelines)):
+        passes = ", ".join(options.passes) or f"recipe {options.recipe}"
+        raise UsageError(f"{', '.join(named)} means nothing here: {passes} measures nothing at {options.bits}")
+
+
+def refuse_without_samples(
+    options: Options, passes: Sequence[str], entries: Sequence[EntryGraph], measured: Measured
+) -> None:
+    """Raise UsageError for passes or data that were asked for by name when no entry has samples to measure."""
+    named = options.passes or options.calibration not in ("", "none")
+    if not named or not measures(passes) or any(measured.samples(entry.gm) for entry in entries):
+        return
+    takes = "; ".join(f"{entry.name} takes {', '.join(inputs(entry.gm))}" for entry in entries)
+    why = "--calib none" if options.calibration == "none" else f"{measured.data.description} holds none that fit"
+    raise UsageError(
+        f"{', '.join(passes)} measures activations on samples, and there are none: {why} ({takes}); give --calib DATA"
+    )
