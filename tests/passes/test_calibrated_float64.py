@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from float64 import NAMES, float64_equal
 
-PIPELINE = "osplus{bits=w6a6spc,steps=4},smooth{powers=false,alpha=0.6},cfp{weights=false}"
+PIPELINE = "osplus{bits=w6a6spc,steps=4},smooth{powers=false,alpha=0.6},cfp"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,7 +37,7 @@ def test_activations_alone_are_an_equivalence():
     gm, weights = graph()
     given = samples(gm)[0].inputs
     before = run(gm, weights, given)
-    report = make("cfp", "weights=false")(gm, Context(weights, samples=samples))
+    report = make("cfp")(gm, Context(weights, samples=samples))
     verify(gm, types=True)
     assert (run(gm, weights, given) - before).abs().max() <= 1e-9 * before.abs().max()
     norm = report.changed[0]
@@ -52,7 +52,7 @@ def test_activations_alone_are_an_equivalence():
 @pytest.mark.parametrize("per", ["row", "matrix"])
 def test_weights_are_cut_off(per):
     gm, weights = graph()
-    report = make("cfp", f"activations=false,per={per}")(gm, Context(weights))
+    report = make("cfp", f"weights=true,activations=false,per={per}")(gm, Context(weights))
     verify(gm, types=True)
     own = weights.tensors["fc1.weight"]
     cut = weight_value(calls(gm, "aten.linear")[0].args[1], weights)
@@ -67,7 +67,7 @@ def test_weights_are_cut_off(per):
 def test_the_graph_before_and_after():
     gm, weights = graph()
     weights.tensors["fc2.weight"].fill_(0.5)  # without an outlier it stays as it is
-    make("cfp", "activations=false")(gm, Context(weights))
+    make("cfp", "weights=true,activations=false,per=matrix")(gm, Context(weights))
     lines = [line for line in show(gm).splitlines() if "fc" in line or "limit" in line or "imum" in line]
     assert lines == [
         "%limit_0 = weight limit_0 : f32[1]",
@@ -86,7 +86,7 @@ def test_tied_heads_stay_and_wrong_use_is_refused(llama):
     gm = parse(llama)
     weights = Weights(gm)
     weights.tensors["model.embed_tokens.weight"][0, 0] = 100
-    report = make("cfp", "activations=false")(gm, Context(weights))
+    report = make("cfp", "weights=true,activations=false,per=matrix")(gm, Context(weights))
     assert "lm_head" not in [site.module for site in report.changed]
     with pytest.raises(UsageError, match="needs a model"):
         make("cfp")(parse(llama))
