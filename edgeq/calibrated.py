@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeq.calibrate.chained import Chained
 from edgeq.continued import decisions
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
@@ -52,7 +53,8 @@ def run_all(
     measured = open_measured(options, source, progress, wanted=len(tried) > 1 or measures(tried[0]))
     with threads_of(options):
         kept = decisions(journal, source, options, measured)
-        shared = Context(source.weights, samples=measured.samples, decisions=kept, progress=progress, bits=options.bits)
+        samples = Chained(entries, source.weights, measured.samples, progress).samples
+        shared = Context(source.weights, samples=samples, decisions=kept, progress=progress, bits=options.bits)
         resolved = options.resolved or _resolve(by_length, shared, tried, measured)
         refuse_without_samples(options, resolved.passes, by_length, measured)
         progress(f"recipe {describe(options, resolved, measured)}", 0, 0)
