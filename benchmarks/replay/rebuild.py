@@ -9,8 +9,9 @@ import numpy as np
 from torch import fx
 
 from edgeq.artifact.manifest import Manifest, read
-from edgeq.calibrate.sample import OWN, sample_tokens
-from edgeq.compiler import resolved_context, run_passes
+from edgeq.calibrated import run_all
+from edgeq.compiler import resolved_context
+from edgeq.config import read_config
 from edgeq.errors import ArtifactError
 from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
@@ -19,8 +20,7 @@ from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.lowering import lower
 from edgeq.lower.plan import Plan
 from edgeq.lower.weights import WeightTable
-from edgeq.passes.pass_ import Context
-from edgeq.quant.bits import Bits
+from edgeq.options import make_options
 from edgeq.targets import Isa, find
 
 AGAIN = "compile it again"
@@ -47,10 +47,8 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     source = open_model(model or manifest.model)
     context = resolved_context(manifest.memory["context"], source.config)
     entry = load_entries(source, Shapes())[0]
-    text = manifest.extra.get("calibration", {}).get("text", OWN)
-    calibration = "" if text == OWN else text
-    shared = Context(source.weights, tokens=sample_tokens(source, calibration))
-    run_passes(entry, Bits.parse(manifest.bits), context, shared)
+    options = make_options(**read_config(folder))
+    run_all([entry], source, options, context, lambda stage, done, total: None)
     plan, table = lower(entry.gm, source.weights, context, manifest.memory["chunk"])
     isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}
