@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -151,6 +151,16 @@ def _some(rows: Tensor, tokens: int) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, tokens).long()]
 
 
-def best(errors: Sequence[float]) -> int:
-    """Where the least error is, the first of equals: a scale that changes less wins."""
-    return min(range(len(errors)), key=lambda i: (errors[i], i))
+def least(error: Callable[[int], float], count: int, stride: int = 1) -> tuple[int, float]:
+    """(candidate, its error) of least error among 0..count-1; of equals the first, a scale that changes less.
+
+    stride: only every so many candidates and the last one are tried at first, then those around the best of them, which
+    finds the same one where the error falls and rises once.
+    """
+    known = {i: error(i) for i in sorted({*range(0, count, stride), count - 1})}
+    start = min(known, key=lambda i: (known[i], i))
+    for i in range(max(0, start - stride + 1), min(count, start + stride)):
+        if i not in known:
+            known[i] = error(i)
+    found = min(known, key=lambda i: (known[i], i))
+    return found, known[found]

@@ -12,7 +12,7 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import op
 from edgeq.passes.calibrated import channel_range, fold_chosen, quant_spec
 from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.objective import Objective, best, wanted_by
+from edgeq.passes.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Range, Report
 from edgeq.passes.smooth import column_absmax
 from edgeq.quant.quantizer import FP16_MAX
@@ -41,6 +41,7 @@ class Osplus(Pass):
         lower: the grid's last threshold (published: 1 for OPT, 0.1 for LLaMA); 0: the size of the channel that is
             larger than a tenth of them.
         steps: thresholds in the grid.
+        stride: every so many are tried first, then those around the best; 1 tries all.
         bits: what the search simulates; empty: those of the compile.
         tokens: rows that the search measures at a point.
     """
@@ -53,12 +54,13 @@ class Osplus(Pass):
     kinds: str = "norm+value+gated+relu"
     lower: float = 0.0
     steps: int = 20
+    stride: int = 4
     bits: str = ""
     tokens: int = 512
 
     def __post_init__(self) -> None:
-        if self.lower < 0 or self.steps < 2 or self.tokens < 1:
-            raise UsageError(f"{self}: lower must not be negative, steps be 2 or more, tokens 1 or more")
+        if self.lower < 0 or self.steps < 2 or min(self.stride, self.tokens) < 1:
+            raise UsageError(f"{self}: lower must not be negative, steps be 2 or more, stride and tokens 1 or more")
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Fold at every fold point; run before add-cache. UsageError without weights and samples."""
@@ -79,11 +81,11 @@ class Osplus(Pass):
         columns = point.share(column_absmax(point, context.weights))
         objective = Objective(point, captured, context.weights, quant_spec(self.bits, context), self.tokens)
         scales = [s for s in self._scales(own, z) if s is None or fits(columns, s)]
-        errors = [objective.error()] + [objective.error(s, z) for s in scales]
-        at = best(errors)
-        found = {"scale": scales[at - 1], "shift": z} if at else {}
+        at, error = least(lambda i: objective.error(scales[i], z), len(scales), self.stride)
+        unchanged = objective.error()
+        found = {"scale": scales[at], "shift": z} if error < unchanged else {}
         kept = {name: t for name, t in found.items() if t is not None}
-        return {**kept, "errors": torch.tensor([errors[0], errors[at]])}
+        return {**kept, "errors": torch.tensor([unchanged, min(error, unchanged)])}
 
     def why_no_shift(self, point: FoldPoint) -> str:
         """Why the channels of a point are not centred, "" when they are."""

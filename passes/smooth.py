@@ -13,7 +13,7 @@ from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
 from edgeq.passes.calibrated import channel_range, fold_chosen, quant_spec
 from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.objective import Objective, best, wanted_by
+from edgeq.passes.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FLOOR = 1e-5  # channels that are never used keep a finite scale
 ALPHAS = tuple(i / 10 for i in range(1, 10))
+STRIDE = 2  # of alphas tried first
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class Smooth(Pass):
         if not self.search:
             return {"scale": self._scale(point, largest, columns, self.alpha)}
         objective = Objective(point, captured, context.weights, quant_spec(self.bits, context), self.tokens)
-        scales = [None] + [self._scale(point, largest, columns, alpha) for alpha in ALPHAS]
-        errors = [objective.error(scale) for scale in scales]
-        found, summary = scales[best(errors)], torch.tensor([errors[0], min(errors)])
-        return {"errors": summary} if found is None else {"scale": found, "errors": summary}
+        scales = [self._scale(point, largest, columns, alpha) for alpha in ALPHAS]
+        at, error = least(lambda i: objective.error(scales[i]), len(scales), STRIDE)
+        summary = torch.tensor([objective.error(), error])
+        return {"scale": scales[at], "errors": summary} if error < summary[0] else {"errors": summary}
 
     def _scale(self, point: FoldPoint, largest: Tensor, columns: Tensor, alpha: float) -> Tensor:
         scale = smooth_scale(point.share(largest), point.share(columns), alpha)

@@ -12,7 +12,7 @@ from edgeq.ir.values import call, weight_value
 from edgeq.passes.cones import cones
 from edgeq.passes.fold_points import fold_points
 from edgeq.passes.folding import fold
-from edgeq.passes.objective import Objective, wanted_by
+from edgeq.passes.objective import Objective, least, wanted_by
 from edgeq.quant.simulate import QuantSpec
 
 W8A8 = QuantSpec(8, act="token")
@@ -169,3 +169,19 @@ def test_what_another_block_made_is_not_needed(model):
             return node not in outside
 
     assert Objective(alone, Less(), weights, W8A8).judges == [query]
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 20])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_least_error_is_found_with_fewer_candidates(count, stride):
+    for lowest in range(count):
+        tried = []
+
+        def error(i, lowest=lowest, tried=tried):
+            tried.append(i)
+            return (i - lowest) ** 2
+
+        assert least(error, count, stride) == (lowest, 0)
+        assert len(tried) == len(set(tried))
+        assert stride == 1 or len(tried) <= count / stride + 2 * stride + 1
+    assert least(lambda i: 1.0, count, stride)[0] == 0
