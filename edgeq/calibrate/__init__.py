@@ -1,1 +1,1 @@
-"""Text that passes measure activations on."""
+"""What passes measure activations on, and how: data, samples of graphs, streaming block by block."""

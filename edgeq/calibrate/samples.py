@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from edgeq.ir.graph import inputs, value
+from edgeq.ir.graph import inputs, op, value
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +34,10 @@ def text_sample(tokens: Sequence[int]) -> Sample:
 def encoder_samples(gm: fx.GraphModule, texts: Sequence[Sequence[int]]) -> list[Sample]:
     """Texts for a static graph of token ids, a batch at a time, cut to its length (the last token stays) and padded.
 
-    Empty when the graph takes something else than tokens, their mask and their types.
+    Empty when the graph takes something else than tokens, their mask and their types. What it only writes (caches of
+    cross-attention) needs no value.
     """
-    names = inputs(gm)
+    names = {name: node for name, node in inputs(gm).items() if not _only_written(node)}
     if "input_ids" not in names or set(names) - {"input_ids", "attention_mask", "token_type_ids"}:
         return []
     batch, length = (int(size) for size in value(names["input_ids"]).shape)
@@ -45,6 +46,10 @@ def encoder_samples(gm: fx.GraphModule, texts: Sequence[Sequence[int]]) -> list[
     masks = [torch.arange(length) < len(t) for t in cut]
     starts = range(0, len(rows), batch)
     return [_encoder_sample(set(names), rows[i : i + batch], masks[i : i + batch], batch) for i in starts]
+
+
+def _only_written(node: fx.Node) -> bool:
+    return bool(node.users) and all(op(user) in ("edgeq.store_keys", "edgeq.count_keys") for user in node.users)
 
 
 def image_sample(pixels: Tensor) -> Sample:

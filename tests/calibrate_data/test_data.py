@@ -241,3 +241,11 @@ def test_photos_for_a_model_without_preprocessing(photos):
     data = open_data(photos, models.vision({}))
     with pytest.raises(UsageError, match=r"preprocessor_config\.json"):
         data.samples(models.graph(models.IMAGE_GRAPH))
+
+
+def test_encoders_of_encoder_decoders_need_no_value_for_what_they_write(files):
+    caches = "%k = input : f32[2, 2, 32, 8]\n%v = input : f32[2, 2, 32, 8]\n"
+    stored = "%s = edgeq.store_keys(%x, %x, %k, %v) : ()\n"
+    text = caches + models.ENCODER_GRAPH.strip().replace("return", stored + "return")
+    samples = open_data("", models.encoder(files), count=4).samples(models.graph(text))
+    assert [set(sample.inputs) for sample in samples] == [{"input_ids", "attention_mask"}] * 2
