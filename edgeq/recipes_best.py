@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from edgeq.calibrate.stream import Captured, stream
 from edgeq.errors import EdgeqError, UnsupportedError, UsageError
 from edgeq.frontend.entries import EntryGraph
-from edgeq.ir.graph import insert, op, output
+from edgeq.ir.graph import calls, insert, op, output
 from edgeq.ir.ops.simulated import simulated
 from edgeq.options import Resolved
 from edgeq.passes.pass_ import Context
@@ -56,18 +56,19 @@ def best(
     """
     if len(pipelines) == 1:
         return Resolved(tuple(pipelines[0]))
-    judged = _judged(entries, shared, measured)
+    judged = judged_entries(entries, shared, measured)
     tried = []
     for index, passes in enumerate(pipelines):
         shared.progress(f"try {index + 1} of {len(pipelines)}: {_short(passes)}", 0, 0)
-        tried.append(_try(passes, judged, shared))
+        tried.append(judge(passes, judged, shared))
     done = sorted((one for one in tried if "damage" in one), key=lambda one: one["damage"])
     if not done:
         raise UnsupportedError("--recipe best: no pipeline runs on this model: " + tried[0]["failed"])
     return Resolved(tuple(done[0]["passes"]), (*done, *(one for one in tried if "failed" in one)))
 
 
-def _try(passes: list[str], judged: Sequence[Judged], shared: Context) -> dict[str, Any]:
+def judge(passes: list[str], judged: Sequence[Judged], shared: Context) -> dict[str, Any]:
+    """`passes` and the `damage` they do, or why they `failed` on this model."""
     try:
         damage = sum(_damage(passes, one, shared) for one in judged) / len(judged)
     except EdgeqError as error:
@@ -77,8 +78,9 @@ def _try(passes: list[str], judged: Sequence[Judged], shared: Context) -> dict[s
     return {"passes": passes, "damage": float(f"{damage:.{DIGITS}g}")}
 
 
-def _judged(entries: Sequence[EntryGraph], shared: Context, measured: Measured) -> list[Judged]:
-    first = {entry.base: entry for entry in reversed([e for e in entries if measured.samples(e.gm)])}
+def judged_entries(entries: Sequence[EntryGraph], shared: Context, measured: Measured) -> list[Judged]:
+    """The longest entry of each base that samples fit, run in float; UsageError when there is none."""
+    first = {e.base: e for e in reversed(entries) if measured.samples(e.gm) and results(e.gm)}
     found = []
     for entry in first.values():
         if held_out := measured.held_out(entry.gm):
@@ -107,7 +109,7 @@ def outputs(entry: EntryGraph, gm: fx.GraphModule, samples: Sequence[Sample], sh
     """Outputs of all samples, counted rows `[rows, C]`; of a language model some ROWS of them. The graph is spent."""
     if entry.kind == "token":
         _thin(gm, sum(int(sample.counted.sum()) for sample in samples))
-    wanted = [node for node in output(gm).all_input_nodes if node.op == "call_function"]
+    wanted = results(gm)
     found: dict[fx.Node, Tensor] = {}
 
     def visit(block: Block, captured: Captured) -> None:
@@ -117,6 +119,12 @@ def outputs(entry: EntryGraph, gm: fx.GraphModule, samples: Sequence[Sample], sh
 
     stream(gm, shared.weights, samples, wanted.__contains__, visit, progress=shared.progress, stage="judge")
     return [found[node] for node in wanted if node in found]
+
+
+def results(gm: fx.GraphModule) -> list[fx.Node]:
+    """What the graph computes: its outputs, and keys and values that an encoder leaves to its decoder."""
+    stored = [source for node in calls(gm, "edgeq.store_keys") for source in node.all_input_nodes]
+    return [n for n in dict.fromkeys([*output(gm).all_input_nodes, *stored]) if n.op == "call_function"]
 
 
 def divergence(target: Tensor, found: Tensor) -> float:

@@ -42,7 +42,10 @@ def refuse_idle_data(options: Options, pipelines: Sequence[Sequence[str]]) -> No
     named = [name for name, is_given in given.items() if is_given]
     if named and not options.resolved and not any(map(measures, pipelines)):
         passes = ", ".join(options.passes) or f"recipe {options.recipe}"
-        raise UsageError(f"{', '.join(named)} means nothing here: {passes} measures nothing at {options.bits}")
+        raise UsageError(
+            f"{', '.join(named)} means nothing here: {passes} measures nothing at {options.bits} for this model; leave "
+            "it out, or choose another --recipe, or --pass"
+        )
 
 
 def refuse_without_samples(
