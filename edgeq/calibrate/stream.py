@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from edgeq.calibrate.blocks import Block, activations, blocks
 from edgeq.calibrate.journal import Decisions
+from edgeq.calibrate.keeper import Keeper
 from edgeq.calibrate.samples import Sample
 from edgeq.calibrate.walk import Walk
 from edgeq.errors import UsageError
@@ -82,12 +83,15 @@ def stream(
         raise UsageError(f"{stage}: activations are measured on samples, and there are none that this graph takes")
     walk = Walk(gm, weights, samples, shown)
     todo = _until_last(blocks(gm), shown)
-    for block in todo:
+    keeper = Keeper(journal, stage, walk, todo)
+    for block in todo[keeper.resume() :]:
         _report(progress, stage, block.index, len(todo))
         values = walk.run(block)
         if values:
             visit(block, Captured(samples, values))
+        keeper.done(block, bool(values))
     _report(progress, stage, len(todo), len(todo))
+    keeper.finish()
 
 
 def _wanted(gm: fx.GraphModule, wanted: Callable[[fx.Node], bool], last: fx.Node | None) -> set[fx.Node]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor, fx
 
 from edgeq.calibrate.blocks import Block, activations
@@ -59,6 +60,21 @@ class Walk:
                         del known[read]
                 known.update({node: _settled(kept) for node, kept in known.items()})
         return shown
+
+    def needed_after(self, done: set[fx.Node]) -> set[fx.Node]:
+        """Activations among `done` that other nodes still read."""
+        return {read for reader, ended in self._ends.items() if reader not in done for read in ended if read in done}
+
+    def digest(self) -> str:
+        """xxh64 of the graph as it was at the start and of all samples."""
+        digest = xxhash.xxh64()
+        for node in self._module.graph.nodes:
+            digest.update(f"{node.name} {node.op} {node.target} {node.args} {node.kwargs}\n".encode())
+        for sample in self._samples:
+            for name, tensor in [*sample.inputs.items(), ("", sample.counted)]:
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def _value(self, node: fx.Node, sample: Sample, known: Values, held: dict[fx.Node, Tensor]) -> Any:
         def find(twin: fx.Node) -> Any:

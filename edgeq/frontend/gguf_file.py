@@ -99,21 +99,25 @@ class GgufWeights:
 
     def read(self, name: str, rows: slice | None = None) -> Tensor:
         """The tensor dequantized to float32, or a range of its first axis."""
-        values = self._undo(self._dequantized(name), name)
+        size = self._tensor(name).shape[0]
+        low, high, step = (rows or slice(None)).indices(size)
+        if step == 1 and 0 < high - low < size and not self.stored[name].startswith("blk."):  # a token table, in order
+            return torch.from_numpy(self._dequantized(name, low, high).copy())
+        values = self._undo(self._dequantized(name, 0, size), name)
         return torch.from_numpy(np.array(values if rows is None else values[rows], copy=True))
 
-    def _dequantized(self, name: str) -> np.ndarray:
-        """f32, shaped as stored."""
+    def _dequantized(self, name: str, low: int, high: int) -> np.ndarray:
+        """f32, rows `low` to before `high`, shaped as stored."""
         import gguf
 
         tensor = self._tensor(name)
-        kind = gguf.GGMLQuantizationType(tensor.kind)
-        raw = read_bytes(self.file.path, tensor.start, tensor.size)
+        kind, row = gguf.GGMLQuantizationType(tensor.kind), tensor.size // tensor.shape[0]
+        raw = read_bytes(self.file.path, tensor.start + low * row, (high - low) * row)
         try:
             values = gguf.dequantize(raw.view(_element(kind)), kind)
         except NotImplementedError as error:
             raise UnsupportedError(f"{self.file.path.name}: {name} is {kind.name}, which edgeq cannot read") from error
-        return values.astype(np.float32, copy=False).reshape(tensor.shape)
+        return values.astype(np.float32, copy=False).reshape(-1, *tensor.shape[1:])
 
     def _undo(self, values: np.ndarray, name: str) -> np.ndarray:
         return UNDO[self.file.architecture](values, self.stored[name], self.config)
