@@ -1,4 +1,4 @@
-"""Draws what long work reports: a rich bar a stage on a terminal, plain lines elsewhere, nothing with -q."""
+"""Draws what long work reports and how long it still takes: a rich bar a stage, or plain lines; nothing with -q."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeq.cli import console
+from edgeq.cli.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,13 +26,16 @@ class Bars:
         self.bars = bars
         self.stage = ""
         self.task: TaskID | None = None
+        self.left = TimeLeft()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Draw `done` of `total` (0: unknown) of `stage`."""
         if stage != self.stage:
             self.finish()
-            self.stage, self.task = stage, self.bars.add_task(stage, total=total or None)
+            self.left = TimeLeft()
+            self.stage, self.task = stage, self.bars.add_task(stage, total=total or None, left=self.left)
         if self.task is not None:
+            self.left.report(done, total)
             self.bars.update(self.task, completed=done, total=total or None)
 
     def finish(self) -> None:
@@ -47,13 +51,18 @@ class Lines:
         self.clock = clock
         self.stage = ""
         self.last = 0.0
+        self.left = TimeLeft(clock)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Say `done` of `total` (0: unknown) of `stage`, if it is time to."""
         now = self.clock()
-        if stage == self.stage and now - self.last < LINE_EVERY_S:
+        begins = stage != self.stage
+        self.left = TimeLeft(self.clock) if begins else self.left
+        self.left.report(done, total)
+        if not begins and now - self.last < LINE_EVERY_S:
             return
-        count = f" {done}/{total}" if total and stage == self.stage else ""
+        words = self.left.words()
+        count = f" {done}/{total}{f', {words}' if words else ''}" if total and not begins else ""
         self.stage, self.last = stage, now
         click.echo(f"edgeq: {stage}{count}", err=True)
 
@@ -74,8 +83,15 @@ def reporting() -> Iterator[Report]:
 
 
 def _rich_bars() -> Progress:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    class Left(rich.ProgressColumn):
+        """Drawn anew several times a second, so it counts down between reports."""
+
+        def render(self, task: rich.Task) -> Text:
+            return Text("" if task.finished else task.fields["left"].words())
+
+    counts = rich.MofNCompleteColumn(), rich.TimeElapsedColumn(), Left()
+    return rich.Progress(rich.TextColumn("{task.description}"), rich.BarColumn(), *counts, console=Console(stderr=True))

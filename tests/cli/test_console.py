@@ -18,7 +18,8 @@ def test_lines_say_a_stage_once_until_time_passes(capsys):
     now[0] = 6.0
     lines("pack weights", 7, 10)
     lines("link", 0, 0)
-    assert capsys.readouterr().err.splitlines() == ["edgeq: pack weights", "edgeq: pack weights 7/10", "edgeq: link"]
+    expected = ["edgeq: pack weights", "edgeq: pack weights 7/10, about 3 s left", "edgeq: link"]
+    assert capsys.readouterr().err.splitlines() == expected
 
 
 def test_quiet_reports_nothing(capsys):
