@@ -71,9 +71,10 @@ def _block(index: int, nodes: list[fx.Node], where: dict[fx.Node, int]) -> Block
 def _cuts(nodes: list[fx.Node]) -> list[int]:
     """Positions i, so that nodes[i] begins a block."""
     alive = list(_alive(nodes))
-    staying = _staying(alive)
+    held = {node: _bytes(node) for node in nodes}
+    staying = _staying(alive, held)
     passing = [[n for n in living if n not in staying] for living in alive]
-    sizes = [sum(map(_bytes, living)) for living in passing]
+    sizes = [sum(held[n] for n in living) for living in passing]
     found: list[int] = []
     for low, high in _valleys(sizes):
         position = next((i for i in range(low, high) if _may_cut(alive[i], passing[i], nodes[i + 1 :])), None)
@@ -92,9 +93,9 @@ def _alive(nodes: list[fx.Node]) -> Iterator[list[fx.Node]]:
         yield living
 
 
-def _staying(alive: list[list[fx.Node]]) -> set[fx.Node]:
+def _staying(alive: list[list[fx.Node]], held: dict[fx.Node, int]) -> set[fx.Node]:
     """What lives across several valleys: masks, positions, an encoder's states that each layer reads."""
-    valleys = [low for low, _ in _valleys([sum(map(_bytes, living)) for living in alive])]
+    valleys = [low for low, _ in _valleys([sum(held[n] for n in living) for living in alive])]
     crossed = Counter(node for low in valleys for node in alive[low])
     return {node for node, count in crossed.items() if count > MOST_VALLEYS}
 

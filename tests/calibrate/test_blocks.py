@@ -17,6 +17,7 @@ from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.graph import raised_graph
 from edgeq.ir.graph import calls, op
 from edgeq.ir.text import parse
+from edgeq.ir.verify import verify
 
 NORMS = ("edgeq.rms_norm", "aten.layer_norm")
 MIXES = ("edgeq.attention", "edgeq.gated", "aten.gelu")
@@ -43,7 +44,9 @@ def check(gm: fx.GraphModule) -> list[Block]:
 
 
 def test_a_decoder_is_cut_before_its_norms():
-    found = check(two_layers())
+    gm = two_layers()
+    verify(gm, types=True)
+    found = check(gm)
     assert [op(block.nodes[0]) for block in found] == ["aten.embedding", *["edgeq.rms_norm"] * 4]
     assert all(len(block.inputs) <= 1 and len(block.outputs) == 1 for block in found)
 
