@@ -14,7 +14,7 @@ from edgeq.ir.graph import calls, inputs, output
 from edgeq.ir.text import parse, show
 from edgeq.ir.values import call, weight_value
 from edgeq.ir.verify import verify
-from edgeq.passes.osplus import extent, threshold_scale, thresholds
+from edgeq.passes.osplus import extent, fits, threshold_scale, thresholds
 from edgeq.passes.pass_ import Context, Range
 from edgeq.passes.pipeline import make
 
@@ -86,6 +86,12 @@ def test_the_grid_starts_where_nothing_is_scaled():
     assert max(ratios) == pytest.approx(min(ratios))
     assert thresholds(torch.ones(4), 0.0, 5) == [1.0] * 5
     assert thresholds(torch.tensor([0.3, 0.2]), 2.0, 3)[-1] == pytest.approx(0.3)  # all channels lie below
+
+
+def test_scales_that_fp16_cannot_store_are_no_candidates():
+    columns = torch.tensor([0.5, 2.0])
+    assert fits(columns, torch.tensor([1.0, 3e4]))
+    assert not fits(columns, torch.tensor([1.0, 4e4]))
 
 
 @pytest.mark.parametrize("bits", ["w8a8", "w4a8", "w6a6spc", "w4a16"])
