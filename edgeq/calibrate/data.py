@@ -117,7 +117,7 @@ def open_data(
     if "input_ids" in takes and "tokenizer.json" in source.assets:
         texts, given = (own_text(), None) if records.photos else (records, count)
         found.append(_texts(texts, source, seed, given, length))
-    used, held = (_merged([parts[side] for parts in found]) for side in (1, 2))
+    used, held = _merged([part for _, part, _ in found]), _merged([rest for _, _, rest in found])
     return _data(", ".join(what for what, *_ in found) or "none", source, seed, used, held)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeq.calibrate.images import is_image
 from edgeq.calibrate.records import Records
 from edgeq.calibrate.text_file import pieces
 from edgeq.errors import UsageError
 
 OWN_TEXT = Path(__file__).with_name("sample.txt")
 OWN, NONE, SELF = "edgeq's sample", "none", "self"
-JSON_LINES, PARQUET, IMAGES = (".jsonl", ".ndjson"), (".parquet",), (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+JSON_LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"
 
 
 def read_records(spec: str) -> Records:
@@ -50,13 +51,13 @@ def _read_file(path: Path, field: str) -> Records:
         from edgeq.calibrate.jsonl import read_jsonl
 
         return read_jsonl(path, field)
-    if suffix in PARQUET:
+    if suffix == PARQUET:
         from edgeq.calibrate.parquet import read_parquet
 
         return read_parquet(path, field)
     if suffix == ".json":
         raise UsageError(f"--calib {path}: give one record a line, FILE.jsonl: jq -c '.[]' {path.name} > FILE.jsonl")
-    if suffix in IMAGES:
+    if is_image(path):
         raise UsageError(f"--calib {path}: one image; give a folder of some, {path.parent} for one")
     if field:
         raise UsageError(f"--calib {path}#{field}: only .jsonl and .parquet files and datasets have fields")

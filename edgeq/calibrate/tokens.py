@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -38,9 +39,8 @@ class Encoder:
             for name in (*FILES, *ENDINGS):
                 if name in assets:
                     (Path(folder) / name).write_bytes(assets[name])
+            (Path(folder) / FILES[0]).write_bytes(_endless(assets[FILES[0]]))
             self._tokenizer = Tokenizer(folder)
-        self._tokenizer._tokenizer.no_truncation()
-        self._tokenizer._tokenizer.no_padding()
         self.begin = begin_token(self._tokenizer.encode)
         self.stop_tokens = self._tokenizer.stop_tokens
 
@@ -68,6 +68,11 @@ class Encoder:
         except UsageError as error:
             raise UsageError(f"--calib {name}: {error}") from error
         return self._tokenizer.encode(_clean(rendered), special=False)
+
+
+def _endless(tokenizer: bytes) -> bytes:
+    """tokenizer.json without the length that some models cut and pad every text to."""
+    return json.dumps({**json.loads(tokenizer), "truncation": None, "padding": None}).encode()
 
 
 def _clean(text: str) -> str:
