@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, op, remove_unused, replace, site
 from edgeq.ir.values import Reads, weight_value
+from edgeq.ir.verify import is_static
 from edgeq.passes.channels import stored
 from edgeq.passes.fold_points import NORMS, FoldPoint, fold_points
 from edgeq.passes.folding import fold, part_norms, table
@@ -31,7 +32,7 @@ class GammaMigration(Pass):
 
     Where a post-LN output is also a residual, the shortcut still carries `gamma * x'`. `part` computes it by a norm of
     its own from the same input, which is fused into what reads it, and divides by no gamma; `multiply` is the paper's
-    form, an explicit product of the shared norm.
+    form, an explicit product of the shared norm, for static graphs.
 
     Attributes:
         shortcut: part or multiply.
@@ -54,13 +55,18 @@ class GammaMigration(Pass):
         declined = [one for one in refused if one.module in norms]
         changed: list[Site] = []
         for point in points:
-            reason = _why_not(gm, point.producer)
+            reason = _why_not(gm, point.producer) or self._why_no_product(gm, point.producer)
             if reason:
                 declined.append(Site(point.module, reason))
             else:
                 changed.append(self._migrate(gm, point, context.weights))
         remove_unused(gm)
         return Report(str(self), tuple(changed), (*declined, *_untouched(gm, changed + declined)))
+
+    def _why_no_product(self, gm: fx.GraphModule, norm: fx.Node) -> str:
+        if self.shortcut == "part" or is_static(gm) or not _same(gm, norm):
+            return ""
+        return "products with a vector are not in the dialect of token graphs: use shortcut=part"
 
     def _migrate(self, gm: fx.GraphModule, point: FoldPoint, weights: Reads) -> Site:
         norm = point.producer
