@@ -27,7 +27,7 @@ __all__ = ["NONE", "OWN", "SELF", "Data", "open_data"]
 
 Progress = Callable[[str, int, int], None]
 COUNT, LENGTH = 8, 256  # windows of a language model's text and their tokens
-TEXTS, PHOTOS = 64, 16
+TEXTS, PHOTOS = 32, 16
 LEAST_LENGTH = 16
 
 
@@ -94,7 +94,7 @@ def open_data(
             there are fields; `self`: text that the model generates; `none`; "": text that edgeq brings along.
         source: the model.
         seed: draws windows, texts and photos from what is there.
-        count: samples; None: 8 windows of a language model, 64 texts of an encoder, 16 photos.
+        count: samples; None: 8 windows of a language model, 32 texts of an encoder, 16 photos.
         length: tokens of a language model's window, at most those it has positions for; None: 256. Static entries
             have their own.
         progress: called with (stage, done, total).

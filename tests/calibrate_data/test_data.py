@@ -188,9 +188,9 @@ def test_prompts_of_a_segmenter_are_points_of_its_image(photos):
 
 def test_two_towers_get_photos_and_text(files, photos):
     data = open_data(photos, models.towers(files))
-    assert data.description == "6 images of photos, 64 texts of edgeq's sample"
+    assert data.description == "6 images of photos, 32 texts of edgeq's sample"
     assert len(data.samples(models.graph(models.IMAGE_GRAPH))) == 3
-    assert len(data.samples(models.graph(models.ENCODER_GRAPH))) == 32
+    assert len(data.samples(models.graph(models.ENCODER_GRAPH))) == 16
 
 
 def test_own_text_and_none(files):
