@@ -12,12 +12,14 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
+from edgeq.ir.verify import is_static
 from edgeq.passes.calibrated import decision_name, fold_chosen, quant_spec
 from edgeq.passes.fold_points import FoldPoint
 from edgeq.passes.objective import Objective, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
 
 if TYPE_CHECKING:
+    from edgeq.calibrate.samples import Sample
     from edgeq.calibrate.stream import Captured
 
 FLOOR = 1e-4
@@ -28,7 +30,8 @@ class Awq(Pass):
     """Divide channel j of an activation by `s_j = mean|x_j|^alpha`, multiply column j of W by it; an alpha a point.
 
     AWQ (MLSys 2024, eq. 4 and 5): of alpha 0, 0.05, ... 0.95 that of least error at the output that follows, weights
-    quantized as they will be stored. Query heads that share a value head share a scale. An equivalence.
+    quantized as they will be stored. Query heads that share a value head share a scale. An equivalence. In a language
+    model the first token counts: it is often an attention sink, and all others depend on the weights that make it one.
 
     Attributes:
         bits: what the search simulates; empty: those of the compile.
@@ -60,7 +63,8 @@ class Awq(Pass):
         def choose(point: FoldPoint, captured: Captured) -> dict[str, Tensor]:
             return self._choose(point, captured, context)
 
-        return fold_chosen(self, gm, context, self.kinds, choose, wanted_by, lambda point: self._note(point, context))
+        counted = replace(context, samples=lambda graph: every_token(graph, context.samples(graph)))
+        return fold_chosen(self, gm, counted, self.kinds, choose, wanted_by, lambda point: self._note(point, context))
 
     def _note(self, point: FoldPoint, context: Context) -> str:
         decision = context.decisions.get(decision_name(self, context), point.key) or {}
@@ -97,6 +101,11 @@ class Awq(Pass):
         for stride in (2, 1):
             near = [i for i in (center, center - stride, center + stride) if i in indices]
             center = min(near, key=measure, default=0)
+
+
+def every_token(gm: fx.GraphModule, samples: list[Sample]) -> list[Sample]:
+    """The samples with all tokens of a language model counted, the first too; encoders' padding stays left out."""
+    return samples if is_static(gm) else [replace(s, counted=torch.ones_like(s.counted)) for s in samples]
 
 
 def awq_scale(mean: Tensor, alpha: float, columns: Tensor | None = None) -> Tensor:

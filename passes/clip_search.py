@@ -33,7 +33,7 @@ class Grid:
 class Limits:
     """Where weights f32 `[N, K]` are clipped: low and high f32 `[N, KG]`, infinite where they are not.
 
-    before, after: squared output error of all rows without and with the limits.
+    before, after: squared output error over squared output, without and with the limits.
     """
 
     low: Tensor
@@ -43,9 +43,18 @@ class Limits:
 
 
 def gram(rows: Tensor, size: int) -> Tensor:
-    """Products of the columns of each group over tokens: rows f32 `[T, K]` -> `[KG, size, size]`, mean over tokens."""
-    groups = pad(rows, (0, -rows.shape[1] % size)).reshape(len(rows), -1, size).transpose(0, 1)
-    return groups.transpose(1, 2) @ groups / len(rows)
+    """Products of the columns of each group: rows f32 `[T, K]` -> `[KG, size, size]`, whose error clipping minimises.
+
+    Half of it counts tokens as they are, half counts all alike. Where a token's activations are a thousand times the
+    others' (an attention sink), the first half alone would forget the others, the second half alone the sink, on which
+    all others depend.
+    """
+    alike = rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    total = torch.zeros(())
+    for part in (rows, alike):
+        groups = pad(part, (0, -part.shape[1] % size)).reshape(len(part), -1, size).transpose(0, 1)
+        total = total + groups.transpose(1, 2) @ groups / part.square().sum().clamp(min=torch.finfo(part.dtype).tiny)
+    return total / 2
 
 
 def find_limits(weight: Tensor, products: Tensor, quant: QuantSpec, ratios: tuple[float, ...]) -> Limits:
@@ -63,13 +72,14 @@ def find_limits(weight: Tensor, products: Tensor, quant: QuantSpec, ratios: tupl
     groups = pad(weight, (0, -weight.shape[1] % size)).reshape(len(weight), -1, size)
     step = max(1, CHUNK // (groups.shape[1] * size))
     found = [_search(part, products, grid, ratios) for part in groups.split(step)]
-    low, high, before, after = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Limits(low, high, before.double().sum().item(), after.double().sum().item())
+    low, high, power, before, after = (torch.cat(parts) for parts in zip(*found, strict=True))
+    whole = power.double().sum().item() or 1.0
+    return Limits(low, high, before.double().sum().item() / whole, after.double().sum().item() / whole)
 
 
 def _search(groups: Tensor, products: Tensor, grid: Grid, ratios: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """low, high, error without limits, error with them, `[R, KG]` each."""
-    before = _error(groups, groups, products, grid)
+    """low, high, squared output, squared error without limits and with them, `[R, KG]` each."""
+    power, before = _square(groups, products), _error(groups, groups, products, grid)
     high = torch.full_like(before, torch.inf)
     low, least = -high, before
     for low_try, high_try in _candidates(groups, grid, ratios):
@@ -78,7 +88,7 @@ def _search(groups: Tensor, products: Tensor, grid: Grid, ratios: tuple[float, .
         better = error < least
         low, high = torch.where(better, low_try, low), torch.where(better, high_try, high)
         least = torch.where(better, error, least)
-    return low, high, before, least
+    return low, high, power, before, least
 
 
 def _candidates(groups: Tensor, grid: Grid, ratios: tuple[float, ...]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -104,5 +114,10 @@ def _error(groups: Tensor, clipped: Tensor, products: Tensor, grid: Grid) -> Ten
     """`[R, KG]`: d G d of d = w - q(clipped w)."""
     scale, zero = minmax(clipped, grid)
     scale = stored_scale(scale, "weight").float()
-    d = signed_codes(clipped, scale, zero, grid).mul_(scale[..., None]).sub_(groups).transpose(0, 1)
+    return _square(signed_codes(clipped, scale, zero, grid).mul_(scale[..., None]).sub_(groups), products)
+
+
+def _square(d: Tensor, products: Tensor) -> Tensor:
+    """`[R, KG]`: d G d."""
+    d = d.transpose(0, 1)
     return ((d @ products) * d).sum(-1).T

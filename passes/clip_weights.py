@@ -13,6 +13,7 @@ from edgeq.calibrate.stream import stream
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, is_weight, op, output, site, value
 from edgeq.ir.values import weight_value
+from edgeq.ir.verify import is_static
 from edgeq.passes.calibrated import decision_name, quant_spec
 from edgeq.passes.channels import stored
 from edgeq.passes.clip_search import find_limits, gram
@@ -32,8 +33,8 @@ class ClipWeights(Pass):
     """Clip each row's groups of weights to `ratio * (low, high)`; the ratio of least error in the linear's output.
 
     AWQ (MLSys 2024, section 3.2): ratios 1, 0.95, ..., 0.55. The error of a group is `sum_j x_j (w_j - q(w_j))` over
-    its own columns, squared, mean over tokens. A reconstruction: it changes a float model, so that the quantized one is
-    closer to what it was. Packing's ranges must be `minmax`, as in language models.
+    its own columns, squared, on tokens as they are and scaled alike. A reconstruction: it changes a float model, so
+    that the quantized one is closer to what it was. Packing's ranges must be `minmax`, as in language models.
 
     Attributes:
         bits: what weights will be quantized to; empty: those of the compile.
@@ -104,7 +105,7 @@ class ClipWeights(Pass):
         def visit(block: Block, captured: Captured) -> None:
             for key, linear in missing.items():
                 if linear.args[0] in captured:
-                    rows = torch.cat(captured.rows(linear.args[0]))
+                    rows = torch.cat(_rows(gm, captured, linear.args[0]))
                     context.decisions.put(name, key, self._limits(linear, rows, quant, context))
 
         stream(gm, context.weights, samples, wanted.__contains__, visit, progress=context.progress, stage=self.name)
@@ -163,6 +164,11 @@ def heads(gm: fx.GraphModule) -> Iterator[fx.Node]:
             yield node
         else:
             pending += node.all_input_nodes
+
+
+def _rows(gm: fx.GraphModule, captured: Captured, node: fx.Node) -> list[Tensor]:
+    """Rows that count, and in a language model the first token's too: clipped without it, an attention sink breaks."""
+    return captured.rows(node) if is_static(gm) else [tensor.flatten(0, -2) for tensor in captured.values(node)]
 
 
 def _some(rows: Tensor, tokens: int) -> Tensor:

@@ -8,7 +8,7 @@ from test_objective import Captured, Weights, points, sample
 from edgeq.errors import UsageError
 from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
-from edgeq.passes.awq import awq_scale, column_means
+from edgeq.passes.awq import awq_scale, column_means, every_token
 from edgeq.passes.objective import Objective
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make
@@ -20,7 +20,14 @@ def model(llama):
     gm = parse(llama)
     weights = Weights(gm)
     samples = [sample(), sample(7, 2)]
-    return gm, Context(weights, samples=lambda gm: samples), Captured(gm, weights, samples)
+    captured = Captured(gm, weights, every_token(gm, samples))
+    return gm, Context(weights, samples=lambda gm: samples), captured
+
+
+def test_the_first_token_counts(model):
+    gm, context, captured = model
+    assert all(s.counted.all() for s in captured.samples)
+    assert not context.samples(gm)[0].counted[0]
 
 
 def test_scales_by_hand():

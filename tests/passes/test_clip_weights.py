@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from float64 import build, float64_equal, run_passes
 from test_objective import Weights, sample
 
+from edgeq.calibrate.samples import Sample
 from edgeq.errors import UsageError
 from edgeq.frontend.expression import evaluate
 from edgeq.ir.graph import arguments, calls
@@ -43,13 +46,26 @@ def test_the_error_is_that_of_packed_weights(data, quant):
     """Group by group on its own columns, with the codes and fp16 scales that packing makes of clipped weights."""
     weight, rows = data
     size = quant.group_size or 96
-    limits = find_limits(weight, gram(rows, size), quant, RATIOS)
+    products = gram(rows, size)
+    limits = find_limits(weight, products, quant, RATIOS)
+
+    def squared(w):
+        wide = torch.nn.functional.pad(w, (0, -96 % size))
+        return sum(((d @ g) * d).sum() for d, g in zip(wide.split(size, 1), products, strict=True))
+
     for before, w in ((limits.before, weight), (limits.after, clipped(weight, limits, size))):
-        difference = _packed(w, quant) - weight
-        parts = zip(rows.split(size, 1), difference.split(size, 1), strict=True)
-        expected = sum((x @ d.T).square().sum() / len(rows) for x, d in parts)
+        expected = squared(_packed(w, quant) - weight) / squared(weight)
         assert before == pytest.approx(float(expected), rel=1e-3)
     assert limits.after < (1 if quant.weight_bits == 8 else 0.9) * limits.before
+
+
+def test_one_huge_token_is_half_of_what_counts():
+    rows = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    rows[5] = torch.eye(32)[3] * 1e6
+    products = gram(rows, 32)[0]
+    assert products.trace().item() == pytest.approx(1)
+    assert products[3, 3].item() == pytest.approx(0.5 + 0.5 * (1 / 64 + 63 / 64 / 32), rel=0.05)
+    assert torch.equal(gram(torch.zeros(4, 40), 32), torch.zeros(2, 32, 32))
 
 
 def _packed(weight, quant):
@@ -128,6 +144,18 @@ def test_quantized_outputs_come_closer(model, bits):
     before = error()
     clip(model, f"bits={bits},method=mse")
     assert error() < before
+
+
+def test_the_first_token_counts(model):
+    """It is an attention sink in many language models: what makes it must not be clipped away."""
+    gm, weights, samples = model
+    counted = [Sample(s.inputs, torch.ones_like(s.counted)) for s in samples]
+    other = copy.deepcopy(gm)
+    clip(model)
+    clip((other, weights, counted))
+    assert show(gm) == show(other)
+    limits, same = ({n: t for n, t in g.named_buffers() if n.startswith("clip")} for g in (gm, other))
+    assert len(limits) > 10 and all(torch.equal(limits[name], same[name]) for name in limits)
 
 
 def test_weights_alone_need_no_samples(model):
