@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FAST, BALANCED, BEST = RECIPES = ("fast", "balanced", "best")
 DECODER, ENCODER, VISION, ENCODER_DECODER = KINDS = ("decoder", "encoder", "vision", "encoder-decoder")
-TEXT = f"{ENCODER} {ENCODER_DECODER}"
+TEXT, INT8 = f"{ENCODER} {ENCODER_DECODER}", "a8 a8s"
 OWN = ("cross-cache", "add-cache", "last-row", "merge-linears", "quantize", "specialise")  # the compiler runs these
 
 
@@ -35,21 +35,40 @@ class Default:
     passes: str
 
 
+SEARCHED = "smooth{search=true,powers=false,kinds=norm+value}"
+AWQ = "awq{kinds=norm+value+gated},clip-weights"
+
+# SmolLM2-135M, divergence in nats on held-out text of nothing / smooth / smooth{kinds=norm} / osplus:
+#   w8a8 0.036 / 0.055 / 0.025 / 0.017, w4a8 0.31 / 0.32 / 0.27 / 0.19;
+#   w4a8g128 0.43 with nothing, 0.30 clip-weights, 0.24 awq, 0.21 AWQ (on another text).
+# MiniLM, 1 - cosine of embeddings with nothing / smooth{powers=false} / SEARCHED / osplus:
+#   w8a8 0.0027 / 0.0011 / 0.0009 / 0.0010, w4a8 0.033 / 0.022 / 0.021 / 0.024, w4a16g128 0.043 / 0.034 / - / 0.047.
 DEFAULTS = (
     #       recipe    kinds    weights acts  passes
-    Default(FAST, DECODER, "*", "a8", "smooth"),  # SmolLM2 w8a8: perplexity +5 % without, +0.6 % with it
-    Default(FAST, TEXT, "*", "a8", "smooth{powers=false}"),  # MiniLM w8a8: cosine 0.9974 without, 0.9990 with it
-    Default(BALANCED, DECODER, "*", "a8", "smooth"),
-    Default(BALANCED, TEXT, "*", "a8", "smooth{powers=false}"),
+    Default(FAST, DECODER, "*", INT8, "smooth{kinds=norm}"),
+    Default(FAST, TEXT, "*", INT8, "smooth{powers=false}"),
+    Default(BALANCED, DECODER, "w8", INT8, "osplus"),
+    Default(BALANCED, DECODER, "w4", "*", AWQ),
+    Default(BALANCED, TEXT, "*", INT8, SEARCHED),
+    Default(BALANCED, TEXT, "w4", "a16", "smooth{powers=false}"),
+    Default(BALANCED, VISION, "*", INT8, "smooth{powers=false}"),  # as encoders of text; needs --calib FOLDER
 )
 
 # Pipelines that `best` compares beside fast's, balanced's and none.
 CANDIDATES = (
-    Default(BEST, DECODER, "*", "a8", "smooth{alpha=0.4}"),
-    Default(BEST, DECODER, "*", "a8", "smooth{alpha=0.6}"),
-    Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.4,powers=false}"),
-    Default(BEST, TEXT, "*", "a8", "smooth{alpha=0.6,powers=false}"),
+    Default(BEST, DECODER, "*", INT8, "osplus"),
+    Default(BEST, DECODER, "w8", INT8, SEARCHED),
+    Default(BEST, DECODER, "w4", INT8, "osplus,clip-weights"),
+    Default(BEST, DECODER, "*", "*", "rotate"),
+    Default(BEST, DECODER, "w4", "a16", "clip-weights"),
+    Default(BEST, f"{TEXT} {VISION}", "*", INT8, "osplus"),
+    Default(BEST, f"{TEXT} {VISION}", "*", INT8, "osplus{kinds=norm}"),
+    Default(BEST, TEXT, "*", INT8, "osplus,smooth{powers=false,search=true}"),
+    Default(BEST, f"{TEXT} {VISION}", "*", "*", SEARCHED),
+    Default(BEST, f"{TEXT} {VISION}", "*", "*", "awq"),
+    Default(BEST, f"{TEXT} {VISION}", "*", "*", "pre-sinq"),
 )
+
 RANGES = "static-ranges"
 
 # Samples, and tokens of each in a language model, when --calib-samples and --calib-length do not say; None: as many as

@@ -12,6 +12,8 @@ import edgeq
 from edgeq.artifact import resume
 from edgeq.artifact.resume import resume_folder
 from edgeq.errors import UsageError
+from edgeq.quant.bits import Bits
+from edgeq.recipes import resolve
 
 SHORT = {"context": 64, "chunk": 16}
 WORDS = "abcdefgh"
@@ -83,8 +85,7 @@ def test_best_is_not_worse_than_fast_and_made_again_without_a_search(tiny_model,
     damage = {tuple(one["passes"]): one["damage"] for one in made["candidates"]}
     assert list(damage.values()) == sorted(damage.values())
     assert made["passes"] == made["candidates"][0]["passes"]
-    fast = ("smooth{alpha=0.5,powers=true,kinds=norm+gated,search=false,bits=,tokens=512}",)
-    assert damage[tuple(made["passes"])] <= damage[fast]
+    assert damage[tuple(made["passes"])] <= damage[tuple(resolve("fast", "decoder", Bits.parse("w8a8")))]
     assert () in damage and all(value > 0 for value in damage.values())
     monkeypatch.setattr("edgeq.recipes_best.best", None)
     again = edgeq.recompile(first.path, tmp_path / "again")
