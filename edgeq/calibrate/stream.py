@@ -86,12 +86,17 @@ def stream(
     keeper = Keeper(journal, stage, walk, todo)
     for block in todo[keeper.resume() :]:
         _report(progress, stage, block.index, len(todo))
-        values = walk.run(block)
-        if values:
-            visit(block, Captured(samples, values))
-        keeper.done(block, bool(values))
+        keeper.done(block, _through(block, walk, samples, visit))
     _report(progress, stage, len(todo), len(todo))
     keeper.finish()
+
+
+def _through(block: Block, walk: Walk, samples: Sequence[Sample], visit: Callable[[Block, Captured], None]) -> bool:
+    """Whether the block was visited; its values go when this returns, before the next block runs."""
+    values = walk.run(block)
+    if values:
+        visit(block, Captured(samples, values))
+    return bool(values)
 
 
 def _wanted(gm: fx.GraphModule, wanted: Callable[[fx.Node], bool], last: fx.Node | None) -> set[fx.Node]:

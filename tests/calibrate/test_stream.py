@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -111,6 +112,23 @@ def test_a_visit_may_rewrite_the_graph():
     stream(gm, weights, given, measured, visit)
     expected, _ = streamed(untouched, weights, given, measured)
     assert all(torch.equal(found[node.name], torch.cat(values)) for node, values in expected.items())
+
+
+def test_one_blocks_values_are_in_memory():
+    gm = two_layers()
+    kept: list[weakref.ref[Tensor]] = []
+    late: list[str] = []
+
+    class Watched(Weights):
+        def read(self, name: str, rows: slice | None = None) -> Tensor:
+            late.extend(name for ref in kept if ref() is not None)
+            return super().read(name, rows)
+
+    def visit(block, captured):
+        kept.extend(weakref.ref(t) for node in block.nodes if node in captured for t in captured.values(node))
+
+    stream(gm, Watched(gm), samples(), measured, visit)
+    assert kept and not late
 
 
 def test_rows_leave_out_what_does_not_count():
