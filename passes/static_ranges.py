@@ -35,9 +35,9 @@ Put = Callable[[str, Decision], None]
 class StaticRanges(Pass):
     """One `fake_quant` before the linears that read an activation, which `quantize` takes in. A quantizer choice.
 
-    Attention's probabilities are never quantized: no linear reads them. In language models the first token's
-    activations can be of another size: an activation where they reach `first` times as far as those of all other
-    tokens is left out, and keeps a scale a token.
+    Attention's probabilities are never quantized: no linear reads them. Tokens can be of very different size, above
+    all the first of a text and those before a gated activation's `down` linear: an activation whose largest token
+    reaches more than `spread` times as far as half of them do is left out, and keeps a scale a token.
 
     Attributes:
         method: how far the scale reaches. `minmax`: the largest magnitude; `percentile`: what `percentile` percent of
@@ -45,7 +45,7 @@ class StaticRanges(Pass):
             quantile of tokens' extremes, one for all activations, that changes the outputs least (Outlier Suppression).
         bits: 8; others are simulation only (2..7).
         percentile: of the method of that name.
-        first: see above; 0 leaves nothing out.
+        spread: see above; 0 leaves nothing out.
         head: also before the output head of a language model.
         ratios: most candidates of `tokenwise`; each runs the model once.
     """
@@ -55,7 +55,7 @@ class StaticRanges(Pass):
     method: str = "minmax"
     bits: int = 8
     percentile: float = 99.99
-    first: float = 4.0
+    spread: float = 8.0
     head: bool = True
     ratios: int = 11
 
@@ -64,8 +64,8 @@ class StaticRanges(Pass):
             raise UsageError(f"static-ranges: method {self.method!r} is not known; known: {', '.join(KNOWN)}")
         if self.bits not in BITS:
             raise UsageError(f"static-ranges: {self.bits} bits; known: {BITS[0]} to {BITS[-1]}")
-        if not 0 < self.percentile <= 100 or self.first < 0 or self.ratios < 2:
-            raise UsageError(f"{self}: percentile lies in 0..100, first is not negative, ratios is 2 or more")
+        if not 0 < self.percentile <= 100 or self.spread < 0 or self.ratios < 2:
+            raise UsageError(f"{self}: percentile lies in 0..100, spread is not negative, ratios is 2 or more")
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Measure what is not known yet, then insert; before merge-linears, which merges across it.
@@ -98,7 +98,7 @@ class StaticRanges(Pass):
             raise UsageError(f"the pass {self.name} runs once, on a float graph: put it before add-cache")
 
     def _measure(self, gm: fx.GraphModule, context: Context, wanted: list[Spot], put: Put) -> None:
-        """Put a decision for each spot, block by block: `limit`, `first` f32 `[1]`, `low`, `high` f32 `[K]`."""
+        """Put a decision for each spot, block by block: `limit`, `spread` f32 `[1]`, `low`, `high` f32 `[K]`."""
 
         def visit(spot: Spot, captured: Captured) -> None:
             limit = torch.tensor([self._limit(captured.rows(spot.activation))])
@@ -158,10 +158,10 @@ class StaticRanges(Pass):
 
     def _why_not(self, decision: Decision) -> str:
         """Why an activation keeps a scale a token, "" when it does not."""
-        ratio = float(decision["first"]) / max(_reach(decision), FLOOR)
-        if not self.first or ratio <= self.first:
+        spread = float(decision["spread"])
+        if not self.spread or spread <= self.spread:
             return ""
-        return f"the first token reaches {ratio:.3g} times as far as the others: it keeps a scale a token"
+        return f"its largest token reaches {spread:.3g} times as far as half of them do: it keeps a scale a token"
 
     def _insert(self, gm: fx.GraphModule, spot: Spot, decision: Decision) -> Site:
         limit = float(decision["limit"])
@@ -182,11 +182,16 @@ def _reach(decision: Decision) -> float:
 
 
 def _statistics(spot: Spot, captured: Captured, static: bool) -> Decision:
-    """Channel ranges over the counted rows, and how far those reach that do not count (a text's first token)."""
+    """Channel ranges over the counted rows; how much farther the largest token reaches than half of them do.
+
+    In a language model the first token, which no range counts, is one of them: a scale would clip it.
+    """
     rows = [part for part in captured.rows(spot.activation) if len(part)]
     low, high = (torch.stack([reduce(part, 0) for part in rows]).float() for reduce in (torch.amin, torch.amax))
+    tokens = torch.cat([part.abs().amax(1) for part in rows])
     first = 0.0 if static else max(map(_uncounted, captured.values(spot.activation), captured.samples))
-    return {"low": low.amin(0), "high": high.amax(0), "first": torch.tensor([first])}
+    spread = max(float(tokens.max()), first) / max(float(tokens.median()), FLOOR)
+    return {"low": low.amin(0), "high": high.amax(0), "spread": torch.tensor([spread])}
 
 
 def _uncounted(held: Tensor, sample: Sample) -> float:

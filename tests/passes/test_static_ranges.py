@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.calibrate.samples import text_sample
+from edgeq.calibrate.stream import Captured
 from edgeq.errors import UnsupportedError, UsageError
 from edgeq.ir.graph import arguments, calls, value
 from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
+from edgeq.passes.spots import Spot
+from edgeq.passes.static_ranges import _statistics
 from edgeq.passes.token_clipping import compared, ratios
 from edgeq.quant.bits import Bits
 
@@ -103,16 +106,25 @@ def test_a_float_head_has_no_range(ranged):
     assert len(report.changed) == 4
 
 
-def test_an_activation_with_a_larger_first_token_keeps_a_scale_a_token(ranged):
-    _, (report,), context = ranged("static-ranges{first=0}")
+def test_an_activation_of_tokens_of_different_size_keeps_a_scale_a_token(ranged):
+    _, (report,), context = ranged("static-ranges{spread=0}")
     assert len(report.changed) == 5
-    kept = list(context.decisions._kept.values())
-    ratios = sorted(float(d["first"]) / float(torch.maximum(d["high"].max(), -d["low"].min())) for d in kept)
-    middle = (ratios[2] + ratios[3]) / 2
-    gm, reports, _ = ranged(f"static-ranges{{first={middle}}},merge-linears,quantize{{bits=w8a8s}}")
-    assert len(reports[0].declined) == 2 and all("the first token reaches" in s.what for s in reports[0].declined)
+    spreads = sorted(float(decision["spread"]) for decision in context.decisions._kept.values())
+    middle = (spreads[2] + spreads[3]) / 2
+    gm, reports, _ = ranged(f"static-ranges{{spread={middle}}},merge-linears,quantize{{bits=w8a8s}}")
+    assert len(reports[0].declined) == 2 and all("its largest token reaches" in s.what for s in reports[0].declined)
     acts = [node.kwargs["act"] for node in calls(gm, "edgeq.qlinear")]
     assert sorted(acts) == ["a8", "a8", "a8s", "a8s", "a8s"]
+
+
+def test_a_giant_first_token_counts_as_one_of_them_but_in_no_range():
+    one = torch.ones(1, 15, 8)
+    one[:, 0] = 50
+    spot = Spot(object(), (), "")  # type: ignore[arg-type]
+    captured = Captured([text_sample(TOKENS)], {spot.activation: [one]})
+    found = _statistics(spot, captured, static=False)
+    assert float(found["spread"]) == 50 and float(found["high"].max()) == 1
+    assert float(_statistics(spot, captured, static=True)["spread"]) == 1
 
 
 def test_token_wise_at_ratio_1_is_minmax_and_the_graph_is_whole_again(ranged, monkeypatch):
