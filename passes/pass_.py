@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +67,6 @@ class Context:
 
     Attributes:
         weights: reads weight values (`read(name, rows=None)`), None for a graph that came from text.
-        tokens, texts, scales: what `smooth` takes until it reads `samples` and `decisions`.
         reports: of the passes so far.
         samples: inputs of a graph of this model that activations are measured on; [] when it takes something else.
         decisions: what passes decided, by step and by the weights concerned.
@@ -78,9 +77,6 @@ class Context:
     """
 
     weights: Any = None
-    tokens: Sequence[int] = ()
-    texts: Sequence[Sequence[int]] = ()
-    scales: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     samples: Callable[[fx.GraphModule], list[Sample]] = _no_samples
     decisions: Decisions = field(default_factory=Decisions)
