@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from edgeq.ir.hadamard import dense_matrix, factors
@@ -25,16 +24,24 @@ def hadamard(x: Tensor, *, size: int) -> Tensor:
     Raises UnsupportedError for a size without a known matrix.
     """
     m, power = factors(size)
-    y = x.unflatten(-1, (-1, m, power))
+    y = _butterflies(x, power)
+    if m > 1:
+        y = (x.new_tensor(dense_matrix(m).T.copy()) @ y.unflatten(-1, (-1, m, power))).flatten(-3)
+    return y * size**-0.5
+
+
+def _butterflies(x: Tensor, power: int) -> Tensor:
+    """Each consecutive slice of `power` channels times Sylvester's matrix (symmetric), factor by factor."""
     step = 1
     while step < power:
         radix = min(RADIX, power // step)
-        y = y.unflatten(-1, (power // (step * radix), radix, step))
-        y = torch.einsum("...ars,rq->...aqs", y, x.new_tensor(_sylvester(radix))).flatten(-3)
+        factor = x.new_tensor(_sylvester(radix))
+        if step == 1:
+            x = (x.unflatten(-1, (-1, radix)) @ factor).flatten(-2)
+        else:
+            x = (factor @ x.unflatten(-1, (-1, radix, step))).flatten(-3)
         step *= radix
-    if m > 1:
-        y = torch.einsum("...ml,mk->...kl", y, x.new_tensor(dense_matrix(m)))
-    return y.flatten(-3) * size**-0.5
+    return x
 
 
 @lru_cache(maxsize=8)
