@@ -108,7 +108,10 @@ class ClipWeights(Pass):
                     rows = torch.cat(_rows(gm, captured, linear.args[0]))
                     context.decisions.put(name, key, self._limits(linear, rows, quant, context))
 
-        stream(gm, context.weights, samples, wanted.__contains__, visit, progress=context.progress, stage=self.name)
+        stream(
+            gm, context.weights, samples, wanted.__contains__, visit,
+            progress=context.progress, stage=self.name, journal=context.decisions,
+        )  # fmt: skip
 
     def _limits(self, linear: fx.Node, rows: Tensor | None, quant: QuantSpec, context: Context) -> dict[str, Tensor]:
         weight = weight_value(arguments(linear)["weight"], context.weights).float()
