@@ -8,6 +8,7 @@ Weights are read once a pipeline; every combination of bits walks the graph besi
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,15 @@ def _values(
 ) -> dict[Key, Any]:
     read = {n: weight_value(n, source.weights) for n in node.all_input_nodes if is_weight(n)}
     if op(node) != "aten.linear" or exact:
-        return {key: call(node, lambda n, key=key: read[n] if n in read else known[n][key]) for key in keys}
+        return {key: call(node, partial(_find, read, known, key)) for key in keys}
     given = arguments(node)
     w, b = read[given["weight"]], read.get(given["bias"])
     stored = {bits: w if bits == 16 else fake_weight(w, bits, GROUP) for bits, _ in BITS}
     return {key: functional.linear(_rounded(known[given["input"]][key], key[1]), stored[key[0]], b) for key in keys}
+
+
+def _find(read: dict[fx.Node, Tensor], known: dict[fx.Node, dict[Key, Any]], key: Key, node: fx.Node) -> Any:
+    return read[node] if node in read else known[node][key]
 
 
 def _rounded(x: Tensor, bits: int) -> Tensor:
