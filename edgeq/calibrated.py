@@ -92,7 +92,10 @@ def describe(options: Options, resolved: Resolved, measured: Measured) -> str:
     """One line: `balanced: smooth{alpha=0.5,powers=true} on 8 windows of 512 tokens of notes.txt`."""
     name = "of --pass" if options.passes else options.recipe
     said = f"{name}: {', '.join(resolved.passes) or 'no calibrated passes'}"
-    return f"{said} on {measured.data.description}" if measured.wanted else said
+    if not measured.wanted:
+        return said
+    data = measured.data.description
+    return f"{said} on {data}" if data != "none" else f"{said} (there are no samples: what measures is left out)"
 
 
 def _resolve(entries: Sequence[EntryGraph], shared: Context, tried: list[list[str]], measured: Measured) -> Resolved:

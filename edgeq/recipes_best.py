@@ -88,8 +88,9 @@ def judged_entries(entries: Sequence[EntryGraph], shared: Context, measured: Mea
             found.append(Judged(entry, held_out, outputs(entry, _copied(entry.gm), held_out, shared)))
     if not found:
         raise UsageError(
-            f"--recipe best compares pipelines on samples that no pass sees, and {measured.data.description} has none "
-            f"for {', '.join(entry.name for entry in entries)}: give more data (--calib), or --recipe balanced"
+            f"--recipe best compares pipelines on samples that no pass sees, and there are none that fit "
+            f"{', '.join(entry.name for entry in entries)} (data: {measured.data.description}): give other or more "
+            "data (--calib), or --recipe balanced"
         )
     return found
 

@@ -11,7 +11,12 @@ import torch
 import edgeq
 from edgeq.artifact import resume
 from edgeq.artifact.resume import resume_folder
+from edgeq.calibrate.data import Data
+from edgeq.continued import fingerprint
 from edgeq.errors import UsageError
+from edgeq.frontend.source import Source
+from edgeq.measured import Measured
+from edgeq.options import make_options
 from edgeq.quant.bits import Bits
 from edgeq.recipes import resolve
 
@@ -112,3 +117,30 @@ def test_an_interrupted_compile_goes_on_from_what_it_measured(tiny_model, tmp_pa
 
 def interrupted(*_args, **_kwargs):
     raise KeyboardInterrupt
+
+
+class Checkpoint:
+    """Tensors of a scalar and a matrix."""
+
+    def __init__(self, scale: float, row: float) -> None:
+        self.tensors = {"logit_scale": torch.tensor(scale), "w": torch.tensor([[row, 1.0], [2.0, 3.0]])}
+
+    def names(self):
+        return list(self.tensors)
+
+    def shape(self, name):
+        return tuple(self.tensors[name].shape)
+
+    def read(self, name, rows=None):
+        return self.tensors[name] if rows is None else self.tensors[name][rows]
+
+
+def test_another_checkpoint_at_the_same_place_is_another_compile():
+    measured = Measured(Data("none", "0"), "")
+    prints = [
+        fingerprint(Source("m", None, Checkpoint(*values)), make_options("m"), measured)
+        for values in ((1.0, 2.0), (1.0, 2.0), (3.0, 2.0), (1.0, 4.0))
+    ]
+    assert prints[0] == prints[1] and all(prints[0]["weights"] != other["weights"] for other in prints[2:])
+    moved = fingerprint(Source("n", None, Checkpoint(1.0, 2.0)), make_options("n", context=64), measured)
+    assert moved == prints[0]
