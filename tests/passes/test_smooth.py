@@ -54,7 +54,7 @@ def test_float_results_stay_the_same_bit_for_bit(llama, norm):
     gm = parse(llama.replace("eps=1e-06", norm))
     weights = Weights(gm)
     before = logits(gm, weights)
-    report = make("smooth")(gm, context(weights))
+    report = make("smooth", "kinds=norm+gated")(gm, context(weights))
     verify(gm, types=True)
     assert torch.equal(logits(gm, weights), before)
     assert [site.module for site in report.changed] == [
@@ -68,7 +68,7 @@ def test_float_results_stay_the_same_bit_for_bit(llama, norm):
 
 def test_channels_become_more_alike(llama):
     gm = parse(llama)
-    report = make("smooth")(gm, context(Weights(gm)))
+    report = make("smooth", "kinds=norm+gated")(gm, context(Weights(gm)))
 
     def spread(own):
         largest = torch.maximum(own.low.abs(), own.high.abs())
