@@ -52,10 +52,10 @@ class StaticRanges(Pass):
 
     name: ClassVar[str] = "static-ranges"
     measures: ClassVar[bool] = True
-    method: str = "minmax"
+    method: str = "mse"
     bits: int = 8
     percentile: float = 99.99
-    spread: float = 8.0
+    spread: float = 4.0
     head: bool = True
     ratios: int = 11
 

@@ -55,7 +55,7 @@ def scales(gm: fx.GraphModule) -> list[float]:
 
 
 def test_one_range_for_each_activation_that_linears_read(ranged, lines):
-    gm, (report,), _ = ranged("static-ranges")
+    gm, (report,), _ = ranged("static-ranges{method=minmax}")
     text = show(gm)
     assert lines(text, "edgeq.fake_quant", "q_proj", "k_proj")[1:5] == [
         "%k_w = weight model.layers.0.self_attn.k_proj.weight : f32[32, 64]",
@@ -78,7 +78,7 @@ def test_siblings_merge_across_a_range_and_quantize_takes_it_in(ranged, lines):
 
 
 def test_minmax_is_the_largest_magnitude_of_the_counted_rows(ranged):
-    gm, (report,), _ = ranged("static-ranges")
+    gm, (report,), _ = ranged("static-ranges{method=minmax}")
     reaches = [max(float(site.before.high.max()), -float(site.before.low.min())) for site in report.changed]
     assert scales(gm) == pytest.approx([reach / 127 for reach in reaches])
     assert all(torch.equal(site.before.high, site.after.high) for site in report.changed)
@@ -132,7 +132,7 @@ def test_token_wise_at_ratio_1_is_minmax_and_the_graph_is_whole_again(ranged, mo
 
     monkeypatch.setattr(token_clipping, "ratios", lambda bits, tokens, most: [1.0])
     token, (report,), _ = ranged("static-ranges{method=tokenwise}")
-    plain, _, _ = ranged("static-ranges")
+    plain, _, _ = ranged("static-ranges{method=minmax}")
     assert scales(token) == pytest.approx(scales(plain)) and set(token._buffers) == set(plain._buffers)
     assert len(token.graph.nodes) == len(plain.graph.nodes)
     assert "ratio 1" in report.changed[0].what
