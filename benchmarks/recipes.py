@@ -12,13 +12,13 @@ import resource
 import time
 
 from edgeq.calibrate.journal import Decisions
+from edgeq.compiling.measured import open_measured
+from edgeq.compiling.options import make_options
+from edgeq.compiling.recipes import spelt
+from edgeq.compiling.recipes_best import judge, judged_entries
 from edgeq.frontend.entries import load_entries
 from edgeq.frontend.source import open_model
-from edgeq.measured import open_measured
-from edgeq.options import make_options
 from edgeq.passes.pass_ import Context
-from edgeq.recipes import spelt
-from edgeq.recipes_best import judge, judged_entries
 
 
 def main() -> None:

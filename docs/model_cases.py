@@ -16,7 +16,7 @@ import transformers
 import zoo_more
 from zoo_compiled import Comparison, Pair, compare, one_isa
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.frontend.entries import Shapes
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

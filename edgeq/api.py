@@ -96,18 +96,18 @@ def recompile(
     Raises:
         UsageError: calibration data that is not what the recipe was measured on. Otherwise as `compile`.
     """
-    from edgeq.config import merged, read_config
+    from edgeq.compiling.config import merged, read_config
 
     return _compile(merged(read_config(Path(config)), changes), Path(output), overwrite, resume, progress)
 
 
 def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool, progress: Progress | None) -> Artifact:
     """Everything that can be refused without reading the model is refused before any work."""
-    from edgeq.options import make_options
+    from edgeq.compiling.options import make_options
 
     options = make_options(**given)
     check_output(output, overwrite)
-    from edgeq.compiler import compile_into
+    from edgeq.compiling.compiler import compile_into
 
     with artifact_folder(output, overwrite) as folder, kept_work(output, resume) as journal:
         compile_into(folder, options, progress or (lambda stage, done, total: None), journal)

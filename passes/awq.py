@@ -13,9 +13,9 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
 from edgeq.ir.verify import is_static
-from edgeq.passes.calibrated import decision_name, fold_chosen, quant_spec
-from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.objective import Objective, wanted_by
+from edgeq.passes.folds.calibrated import decision_name, fold_chosen, quant_spec
+from edgeq.passes.folds.fold_points import FoldPoint
+from edgeq.passes.folds.objective import Objective, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, is_weight, op, site
 from edgeq.ir.values import weight_value
-from edgeq.passes.calibrated import channel_range, decision_name, fold_chosen
-from edgeq.passes.channels import stored
-from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.folding import apply, table
-from edgeq.passes.outliers import reserved_maximum
+from edgeq.passes.clips.outliers import reserved_maximum
+from edgeq.passes.folds.calibrated import channel_range, decision_name, fold_chosen
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.fold_points import FoldPoint
+from edgeq.passes.folds.folding import apply, table
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Cfp(Pass):
     """Cut weights off at their largest one that is no outlier; divide outlier channels by `sqrt(max|X_i| / reserved)`.
 
     CFP of CBQ (ICLR 2025, section 3.3): quartiles give candidates, the split of largest `gap^2 - variance` gives
-    outliers (`passes/outliers.py`). Channels are folded into what makes the activation, an equivalence. Cutting weights
+    outliers (`clips/outliers.py`). Channels are folded into what makes the activation, an equivalence. Cutting weights
     off is none: it changes the model, in exchange for a finer grid.
 
     Attributes:

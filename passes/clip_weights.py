@@ -14,10 +14,10 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, is_weight, op, output, site, value
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import is_static
-from edgeq.passes.calibrated import decision_name, quant_spec
-from edgeq.passes.channels import stored
-from edgeq.passes.clip_search import find_limits, gram
-from edgeq.passes.folding import replace_argument, table
+from edgeq.passes.clips.clip_search import find_limits, gram
+from edgeq.passes.folds.calibrated import decision_name, quant_spec
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.folding import replace_argument, table
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.quant.simulate import QuantSpec
 
@@ -75,7 +75,7 @@ class ClipWeights(Pass):
         linears = [linear for linear, reason in reasons.items() if not reason]
         self._decide(gm, linears, quant, context)
         known = {linear: context.decisions.get(decision_name(self, context), key_of(linear)) for linear in linears}
-        changed = [_clip(gm, linear, known[linear], quant) for linear in linears if known[linear] is not None]
+        changed = [_clip(gm, linear, found, quant) for linear, found in known.items() if found is not None]
         reasons |= {linear: "no sample reaches it" for linear in linears if known[linear] is None}
         return Report(str(self), tuple(changed), tuple(Site(site(n), why) for n, why in reasons.items() if why))
 

@@ -11,10 +11,10 @@ from torch import Tensor, fx
 from edgeq.calibrate.stream import Captured, stream
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, site
-from edgeq.passes.density import modes
-from edgeq.passes.folding import apply, table
-from edgeq.passes.key_sites import KeySite, Projection, key_sites
+from edgeq.passes.folds.folding import apply, table
 from edgeq.passes.pass_ import Context, Pass, Range, Report, Site
+from edgeq.passes.signs.density import modes
+from edgeq.passes.signs.key_sites import KeySite, Projection, key_sites
 
 Decision = dict[str, Tensor]
 
@@ -52,8 +52,8 @@ class FoldSigns(Pass):
         missing = [one for one, decision in known.items() if decision is None]
         if missing:
             measured = self._measure(gm, missing, context)
-            for one, decision in measured.items():
-                context.decisions.put(step, one.key, decision)
+            for one, made in measured.items():
+                context.decisions.put(step, one.key, made)
             known |= measured
         changed = []
         for one, decision in known.items():

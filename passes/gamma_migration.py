@@ -13,9 +13,9 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, insert, op, remove_unused, replace, site
 from edgeq.ir.values import Reads, weight_value
 from edgeq.ir.verify import is_static
-from edgeq.passes.channels import stored
-from edgeq.passes.fold_points import NORMS, FoldPoint, fold_points
-from edgeq.passes.folding import fold, part_norms, table
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.fold_points import NORMS, FoldPoint, fold_points
+from edgeq.passes.folds.folding import fold, part_norms, table
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 NEAR_ZERO = 1e-3  # of the largest |gamma|: below it beta / gamma would be an outlier of our own making

@@ -10,9 +10,9 @@ from torch import Tensor, fx
 
 from edgeq.errors import UsageError
 from edgeq.ir.graph import op
-from edgeq.passes.calibrated import channel_range, fold_chosen, quant_spec
-from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.objective import Objective, least, wanted_by
+from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_spec
+from edgeq.passes.folds.fold_points import FoldPoint
+from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Range, Report
 from edgeq.passes.smooth import column_absmax
 from edgeq.quant.quantizer import FP16_MAX

@@ -12,9 +12,9 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
-from edgeq.passes.calibrated import decision_name
-from edgeq.passes.fold_points import FoldPoint, fold_points
-from edgeq.passes.folding import fold, part_norms
+from edgeq.passes.folds.calibrated import decision_name
+from edgeq.passes.folds.fold_points import FoldPoint, fold_points
+from edgeq.passes.folds.folding import fold, part_norms
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 LOG_LOW, LOG_HIGH = -0.3, 10.0  # of a factor's logarithm
@@ -58,12 +58,14 @@ class PreSinq(Pass):
         return Report(str(self), tuple(changed), tuple(declined))
 
     def _fold(self, gm: fx.GraphModule, cluster: list[FoldPoint], context: Context) -> list[Site]:
-        known = [context.decisions.get(decision_name(self, context), point.key) for point in cluster]
-        if not all(known):
+        name = decision_name(self, context)
+        kept = [context.decisions.get(name, point.key) for point in cluster]
+        known = [one for one in kept if one is not None]
+        if len(known) < len(cluster):
             found = self._solve(cluster, context.weights)
             known = [{"scale": scale, "imbalance": torch.tensor(ratios)} for scale, ratios in found]
             for point, decision in zip(cluster, known, strict=True):
-                context.decisions.put(decision_name(self, context), point.key, decision)
+                context.decisions.put(name, point.key, decision)
         sites = []
         for point, decision in zip(cluster, known, strict=True):
             scale, (before, after) = decision["scale"], decision["imbalance"].tolist()

@@ -10,9 +10,9 @@ from torch import fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import calls, remove_unused
 from edgeq.passes.pass_ import Context, Pass, Report, Site
-from edgeq.passes.rotate_heads import rotate_heads
-from edgeq.passes.rotate_online import rotate_products
-from edgeq.passes.rotate_stream import rotate_streams
+from edgeq.passes.rotations.rotate_heads import rotate_heads
+from edgeq.passes.rotations.rotate_online import rotate_products
+from edgeq.passes.rotations.rotate_stream import rotate_streams
 
 
 @dataclass(frozen=True)

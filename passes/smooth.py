@@ -11,9 +11,9 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
-from edgeq.passes.calibrated import channel_range, fold_chosen, quant_spec
-from edgeq.passes.fold_points import FoldPoint
-from edgeq.passes.objective import Objective, least, wanted_by
+from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_spec
+from edgeq.passes.folds.fold_points import FoldPoint
+from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import calls
 from edgeq.ir.ops.fake_quant import BITS
 from edgeq.ir.verify import is_static
-from edgeq.passes.calibrated import decision_name
-from edgeq.passes.clipping import FLOOR, METHODS, Histogram, percentile, tokens_limit
+from edgeq.passes.clips.clipping import FLOOR, METHODS, Histogram, percentile, tokens_limit
+from edgeq.passes.clips.spots import Spot, insert_range, spots
+from edgeq.passes.clips.token_clipping import Compared, Extremes, choose_ratio, compared, rows_of
+from edgeq.passes.folds.calibrated import decision_name
 from edgeq.passes.pass_ import Context, Pass, Range, Report, Site
-from edgeq.passes.spots import Spot, insert_range, spots
-from edgeq.passes.token_clipping import Compared, Extremes, choose_ratio, compared, rows_of
 
 if TYPE_CHECKING:
     from edgeq.calibrate.blocks import Block

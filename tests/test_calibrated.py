@@ -6,11 +6,11 @@ import pytest
 import torch
 from tiny import write_byte_tokenizer
 
-from edgeq.calibrated import run_all
+from edgeq.compiling.calibrated import run_all
+from edgeq.compiling.options import make_options
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import load_entries
 from edgeq.frontend.source import open_model
-from edgeq.options import make_options
 
 
 @pytest.fixture(scope="module")

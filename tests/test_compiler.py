@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from edgeq.calibrate.samples import encoder_samples
-from edgeq.calibrated import run_entry
+from edgeq.compiling.calibrated import run_entry
+from edgeq.compiling.recipes import resolve
 from edgeq.frontend.entries import EntryGraph
 from edgeq.ir.graph import value
 from edgeq.ir.text import parse
 from edgeq.passes.pass_ import Context
 from edgeq.quant.bits import Bits
-from edgeq.recipes import resolve
 
 ENCODER = """
 %input_ids = input : i64[1, 8]

@@ -14,12 +14,12 @@ import torch
 from torch import fx
 from zoo_compiled import CHUNK, CONTEXT, compare, one_isa
 
-from edgeq.compiler import compile_into
+from edgeq.compiling.compiler import compile_into
+from edgeq.compiling.options import Options
 from edgeq.frontend.entries import Shapes
-from edgeq.options import Options
 from edgeq.passes import PASSES
-from edgeq.passes.fold_points import fold_points
-from edgeq.passes.folding import fold, part_norms
+from edgeq.passes.folds.fold_points import fold_points
+from edgeq.passes.folds.folding import fold, part_norms
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

@@ -8,9 +8,9 @@ import pytest
 import static_zoo as zoo
 from zoo_compiled import CHUNK, CONTEXT, compare, one_isa
 
-from edgeq.compiler import compile_into
+from edgeq.compiling.compiler import compile_into
+from edgeq.compiling.options import Options
 from edgeq.frontend.entries import Shapes
-from edgeq.options import Options
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.measure.machine import this_machine
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

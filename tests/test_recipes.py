@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from edgeq.config import merged, read_config
+from edgeq.compiling.config import merged, read_config
+from edgeq.compiling.options import Resolved, make_options, record
+from edgeq.compiling.recipes import CANDIDATES, DEFAULTS, KINDS, OWN, RECIPES, candidates, kind_of, pipelines, resolve
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, Port
-from edgeq.options import Resolved, make_options, record
 from edgeq.passes import PASSES
 from edgeq.passes.pipeline import parse_pipeline
 from edgeq.quant.bits import Bits
-from edgeq.recipes import CANDIDATES, DEFAULTS, KINDS, OWN, RECIPES, candidates, kind_of, pipelines, resolve
 
 
 @pytest.mark.parametrize("line", [*DEFAULTS, *CANDIDATES], ids=str)

@@ -12,13 +12,13 @@ import edgeq
 from edgeq.artifact import resume
 from edgeq.artifact.resume import resume_folder
 from edgeq.calibrate.data import Data
-from edgeq.continued import fingerprint
+from edgeq.compiling.continued import fingerprint
+from edgeq.compiling.measured import Measured
+from edgeq.compiling.options import make_options
+from edgeq.compiling.recipes import resolve
 from edgeq.errors import UsageError
 from edgeq.frontend.source import Source
-from edgeq.measured import Measured
-from edgeq.options import make_options
 from edgeq.quant.bits import Bits
-from edgeq.recipes import resolve
 
 SHORT = {"context": 64, "chunk": 16}
 WORDS = "abcdefgh"
@@ -92,7 +92,7 @@ def test_best_is_not_worse_than_fast_and_made_again_without_a_search(tiny_model,
     assert made["passes"] == made["candidates"][0]["passes"]
     assert damage[tuple(made["passes"])] <= damage[tuple(resolve("fast", "decoder", Bits.parse("w8a8")))]
     assert () in damage and all(value > 0 for value in damage.values())
-    monkeypatch.setattr("edgeq.recipes_best.best", None)
+    monkeypatch.setattr("edgeq.compiling.recipes_best.best", None)
     again = edgeq.recompile(first.path, tmp_path / "again")
     assert files(first.path) == files(again.path)
 
@@ -103,13 +103,13 @@ def test_an_interrupted_compile_goes_on_from_what_it_measured(tiny_model, tmp_pa
     monkeypatch.setattr(resume, "WORTH_S", 0.0)
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("edgeq.compiler.write_library", interrupted)
+        patch.setattr("edgeq.compiling.compiler.write_library", interrupted)
         with pytest.raises(KeyboardInterrupt):
             edgeq.compile(str(tiny_model), output=out, **given)
     assert resume_folder(out).is_dir() and not out.exists()
     with pytest.raises(UsageError, match="another one: seed"):
         edgeq.compile(str(tiny_model), output=out, resume=True, seed=1, **given)
-    monkeypatch.setattr("edgeq.passes.calibrated.stream", None)
+    monkeypatch.setattr("edgeq.passes.folds.calibrated.stream", None)
     resumed = edgeq.compile(str(tiny_model), output=out, resume=True, **given)
     assert files(resumed.path) == files(whole.path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]

@@ -10,11 +10,11 @@ import static_zoo as zoo
 from zoo_compiled import compare, one_isa
 
 import edgeq
-from edgeq.compiler import compile_into
+from edgeq.compiling.compiler import compile_into
+from edgeq.compiling.options import Options
 from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.source import open_model
 from edgeq.ir.execute import Reference
-from edgeq.options import Options
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 from edgeq.quant.bits import Bits

@@ -14,15 +14,15 @@ from zoo_compiled import one_isa
 
 import edgeq
 from edgeq.calibrate.data import open_data
-from edgeq.calibrated import run_entry
-from edgeq.compiler import compile_into
+from edgeq.compiling.calibrated import run_entry
+from edgeq.compiling.compiler import compile_into
+from edgeq.compiling.options import Options
 from edgeq.errors import EdgeqError
 from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.ir.execute import Reference
 from edgeq.ir.graph import calls, is_weight, op
 from edgeq.ir.values import call, weight_value
-from edgeq.options import Options
 from edgeq.passes.pass_ import Context
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

@@ -9,9 +9,10 @@ import numpy as np
 from torch import fx
 
 from edgeq.artifact.manifest import Manifest, read
-from edgeq.calibrated import run_all
-from edgeq.compiler import resolved_context
-from edgeq.config import read_config
+from edgeq.compiling.calibrated import run_all
+from edgeq.compiling.compiler import resolved_context
+from edgeq.compiling.config import read_config
+from edgeq.compiling.options import make_options
 from edgeq.errors import ArtifactError
 from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.source import Source, open_model
@@ -20,7 +21,6 @@ from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.lowering import lower
 from edgeq.lower.plan import Plan
 from edgeq.lower.weights import WeightTable
-from edgeq.options import make_options
 from edgeq.targets import Isa, find
 
 AGAIN = "compile it again"

@@ -14,8 +14,8 @@ import numpy as np
 from isas import EMULATED, NATIVE, cpu
 from qemu import qemu
 
-from edgeq import compiler
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling import compiler
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.lower.build import WEIGHTS, write_library
 from edgeq.lower.link import link_program
 from edgeq.runtime.facts import Entry

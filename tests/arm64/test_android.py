@@ -15,7 +15,7 @@ from both_targets import BothTargets, Feed
 from loaders import HERE, LOADERS, Loader, Program
 from qemu import CPUS, available
 
-from edgeq.compiler import Options
+from edgeq.compiling.compiler import Options
 from edgeq.lower.android import link_android
 from edgeq.lower.build import WEIGHTS
 from edgeq.quant.bits import Bits

@@ -12,7 +12,7 @@ from both_targets import BothTargets, Feed, Run, check
 from qemu import CPUS, available
 from zoo_compiled import taken
 
-from edgeq.compiler import Options
+from edgeq.compiling.compiler import Options
 from edgeq.frontend.entries import Shapes
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

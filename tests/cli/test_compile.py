@@ -58,8 +58,8 @@ def test_an_output_that_exists_is_5_and_stays_as_it_was(tiny_model, tmp_path):
 
 
 def test_ctrl_c_after_short_work_leaves_nothing(tiny_model, tmp_path, monkeypatch):
-    from edgeq import compiler
     from edgeq.artifact import resume
+    from edgeq.compiling import compiler
 
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
@@ -73,8 +73,8 @@ def test_ctrl_c_after_short_work_leaves_nothing(tiny_model, tmp_path, monkeypatc
 
 
 def test_what_was_measured_is_kept_and_the_way_to_go_on_is_said(tiny_model, tmp_path, monkeypatch):
-    from edgeq import compiler
     from edgeq.artifact import resume
+    from edgeq.compiling import compiler
 
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session
 from edgeq.targets import Isa, find

@@ -21,7 +21,7 @@ from PIL import Image
 from qemu import qemu
 
 import edgeq
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.frontend.entries import Shapes
 from edgeq.package.package import package
 from edgeq.quant.bits import Bits

@@ -9,7 +9,7 @@ from edgeq.errors import UsageError
 from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
 from edgeq.passes.awq import awq_scale, column_means, every_token
-from edgeq.passes.objective import Objective
+from edgeq.passes.folds.objective import Objective
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make
 from edgeq.quant.simulate import QuantSpec

@@ -14,8 +14,8 @@ from edgeq.ir.graph import arguments, calls
 from edgeq.ir.text import parse, show
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import verify
-from edgeq.passes.clip_search import find_limits, gram
 from edgeq.passes.clip_weights import makes_scores
+from edgeq.passes.clips.clip_search import find_limits, gram
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make
 from edgeq.quant.format import WeightFormat
@@ -78,7 +78,7 @@ def _packed(weight, quant):
 def test_rows_are_searched_each_for_itself(data, monkeypatch):
     weight, rows = data
     whole = find_limits(weight, gram(rows, 32), W4, RATIOS)
-    monkeypatch.setattr("edgeq.passes.clip_search.CHUNK", 300)
+    monkeypatch.setattr("edgeq.passes.clips.clip_search.CHUNK", 300)
     parts = find_limits(weight, gram(rows, 32), W4, RATIOS)
     assert torch.equal(whole.low, parts.low) and torch.equal(whole.high, parts.high)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgeq.passes.clipping import METHODS, Histogram, kl, mse, percentile, tokens_limit
+from edgeq.passes.clips.clipping import METHODS, Histogram, kl, mse, percentile, tokens_limit
 from edgeq.quant.simulate import fake_tensor
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from edgeq.passes.density import POINTS, density, modes, peaks
+from edgeq.passes.signs.density import POINTS, density, modes, peaks
 
 
 def around(centre: float, count: int = 4000, width: float = 1.0, seed: int = 0) -> torch.Tensor:

@@ -11,8 +11,8 @@ from edgeq.ir.graph import arguments, calls, inputs
 from edgeq.ir.ops.attention import split_heads
 from edgeq.ir.text import parse, show
 from edgeq.ir.values import call, weight_value
-from edgeq.passes.key_sites import key_sites
 from edgeq.passes.pipeline import make
+from edgeq.passes.signs.key_sites import key_sites
 
 ATTENTION = """
 %x = input : f32[1, 6, 32]

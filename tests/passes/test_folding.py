@@ -6,8 +6,8 @@ import torch
 from torch import fx
 
 from edgeq.ir.text import parse, show
-from edgeq.passes.fold_points import fold_points
-from edgeq.passes.folding import fold, part_norms
+from edgeq.passes.folds.fold_points import fold_points
+from edgeq.passes.folds.folding import fold, part_norms
 
 EXPECTED = {  # how many fold points of each kind the zoo's two layers hold, over all graphs of a model
     "opt": {"norm": 4, "value": 2, "relu": 2},

@@ -9,10 +9,10 @@ from edgeq.calibrate.samples import Sample
 from edgeq.ir.graph import inputs, is_weight, op, value
 from edgeq.ir.text import parse
 from edgeq.ir.values import call, weight_value
-from edgeq.passes.cones import cones
-from edgeq.passes.fold_points import fold_points
-from edgeq.passes.folding import fold
-from edgeq.passes.objective import Objective, least, wanted_by
+from edgeq.passes.folds.cones import cones
+from edgeq.passes.folds.fold_points import fold_points
+from edgeq.passes.folds.folding import fold
+from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.quant.simulate import QuantSpec
 
 W8A8 = QuantSpec(8, act="token")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeq.passes.cfp import cut, outlier_scale
-from edgeq.passes.outliers import reserved_maximum
+from edgeq.passes.clips.outliers import reserved_maximum
 
 
 def by_definition(values):

@@ -6,8 +6,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from edgeq.compiling.recipes import OWN
 from edgeq.passes import PASSES, load
-from edgeq.recipes import OWN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "passes.md").read_text()
 DESCRIBED = [name for name in PASSES if name not in OWN]

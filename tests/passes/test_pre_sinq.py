@@ -9,7 +9,7 @@ from edgeq.ir.graph import calls, value
 from edgeq.ir.text import parse
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import verify
-from edgeq.passes.fold_points import fold_points
+from edgeq.passes.folds.fold_points import fold_points
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make
 from edgeq.passes.pre_sinq import clusters, column_factors, imbalance

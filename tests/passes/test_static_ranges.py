@@ -12,11 +12,11 @@ from edgeq.errors import UnsupportedError, UsageError
 from edgeq.ir.graph import arguments, calls, value
 from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
+from edgeq.passes.clips.spots import Spot
+from edgeq.passes.clips.token_clipping import compared, ratios
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
-from edgeq.passes.spots import Spot
 from edgeq.passes.static_ranges import _statistics
-from edgeq.passes.token_clipping import compared, ratios
 from edgeq.quant.bits import Bits
 
 TOKENS = [3, 99, 0, 42, 7, 7, 120, 64, 5, 88, 17, 23, 4, 111, 9]
@@ -128,7 +128,7 @@ def test_a_giant_first_token_counts_as_one_of_them_but_in_no_range():
 
 
 def test_token_wise_at_ratio_1_is_minmax_and_the_graph_is_whole_again(ranged, monkeypatch):
-    from edgeq.passes import token_clipping
+    from edgeq.passes.clips import token_clipping
 
     monkeypatch.setattr(token_clipping, "ratios", lambda bits, tokens, most: [1.0])
     token, (report,), _ = ranged("static-ranges{method=tokenwise}")
@@ -139,7 +139,7 @@ def test_token_wise_at_ratio_1_is_minmax_and_the_graph_is_whole_again(ranged, mo
 
 
 def test_token_wise_takes_the_ratio_of_least_error_of_the_logits(ranged, monkeypatch):
-    from edgeq.passes import token_clipping
+    from edgeq.passes.clips import token_clipping
 
     seen = {}
     plain = token_clipping.choose_ratio

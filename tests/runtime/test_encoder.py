@@ -11,7 +11,7 @@ import static_zoo
 import torch
 from test_example import build, run
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.frontend.interfaces import Shapes
 from edgeq.measure.machine import this_machine
 from edgeq.quant.bits import Bits

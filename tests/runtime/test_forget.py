@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.measure.machine import this_machine
 from edgeq.quant.bits import Bits
 from edgeq.runtime.loader import Session

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import static_zoo as zoo
 
-from edgeq.compiler import Options, compile_into
+from edgeq.compiling.compiler import Options, compile_into
 from edgeq.frontend.entries import Shapes
 from edgeq.measure.machine import this_machine
 from edgeq.quant.bits import Bits

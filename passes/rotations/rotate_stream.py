@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from torch import fx
 
 from edgeq.ir.graph import arguments, insert, op, replace, value
-from edgeq.passes.channels import reads, stored
-from edgeq.passes.folding import add_bias, apply, replace_argument
+from edgeq.passes.folds.channels import reads, stored
+from edgeq.passes.folds.folding import add_bias, apply, replace_argument
 from edgeq.passes.pass_ import Site
-from edgeq.passes.residual_stream import Stream, streams
-from edgeq.passes.rotation import Rotation, random_rotation, rotate_reader, rotate_writer
+from edgeq.passes.rotations.residual_stream import Stream, streams
+from edgeq.passes.rotations.rotation import Rotation, random_rotation, rotate_reader, rotate_writer
 
 
 def rotate_streams(gm: fx.GraphModule, seed: int) -> tuple[list[Site], list[Site]]:

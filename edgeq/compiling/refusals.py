@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeq.compiling.recipes import measures
 from edgeq.errors import UsageError
 from edgeq.frontend.interfaces import Shapes
 from edgeq.ir.graph import inputs
-from edgeq.recipes import measures
 
 if TYPE_CHECKING:
+    from edgeq.compiling.measured import Measured
+    from edgeq.compiling.options import Options
     from edgeq.frontend.entries import EntryGraph
-    from edgeq.measured import Measured
-    from edgeq.options import Options
 
 
 def refuse_idle(options: Options, entries: Sequence[EntryGraph]) -> None:

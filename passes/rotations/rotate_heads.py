@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import fx
 
 from edgeq.ir.graph import arguments, calls, site
-from edgeq.passes.fold_points import FoldPoint, fold_points
+from edgeq.passes.folds.fold_points import FoldPoint, fold_points
 from edgeq.passes.pass_ import Site
-from edgeq.passes.rotation import random_rotation, rotate_reader, rotate_writer
+from edgeq.passes.rotations.rotation import random_rotation, rotate_reader, rotate_writer
 
 
 def rotate_heads(gm: fx.GraphModule, seed: int) -> tuple[list[Site], list[Site]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, fx
 
 from edgeq.ir.graph import arguments, calls, op, site, value
-from edgeq.passes.channels import Reads, reads, stored
+from edgeq.passes.folds.channels import Reads, reads, stored
 from edgeq.passes.pass_ import Site
 
 NORMS = ("edgeq.rms_norm", "aten.layer_norm")

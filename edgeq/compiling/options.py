@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgeq.compiling.recipes import RECIPES
 from edgeq.errors import UsageError
 from edgeq.frontend.interfaces import Shapes
 from edgeq.quant.bits import Bits
-from edgeq.recipes import RECIPES
 from edgeq.targets import Target, find
 
 
@@ -139,8 +139,8 @@ def _spelt(passes: Sequence[str]) -> tuple[str, ...]:
     """Each pass with every option, so that a default that changes later changes nothing; refuses the compiler's own."""
     if not passes:
         return ()
+    from edgeq.compiling.recipes import refuse_own
     from edgeq.passes.pipeline import parse_pipeline
-    from edgeq.recipes import refuse_own
 
     steps = [step for text in passes for step in parse_pipeline(text)]
     refuse_own(steps)

@@ -13,9 +13,9 @@ from torch import fx
 
 from edgeq.ir.graph import arguments, calls, is_weight, op, site, value
 from edgeq.ir.hadamard import block_size
-from edgeq.passes.channels import reads
-from edgeq.passes.fold_points import NORMS
-from edgeq.passes.rotation import width
+from edgeq.passes.folds.channels import reads
+from edgeq.passes.folds.fold_points import NORMS
+from edgeq.passes.rotations.rotation import width
 
 SMALLEST = 4  # channels of a block that are worth mixing
 SUMS = ("aten.add", "aten.sub")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.ir.graph import arguments, calls, op, site, value
-from edgeq.passes.channels import stored
+from edgeq.passes.folds.channels import stored
 from edgeq.passes.pass_ import Site
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from edgeq.compiling.options import Options
+from edgeq.compiling.recipes import AMOUNTS
 from edgeq.errors import UsageError
 from edgeq.frontend.source import Source
 from edgeq.ir.graph import inputs, value
-from edgeq.options import Options
-from edgeq.recipes import AMOUNTS
 
 if TYPE_CHECKING:
     from edgeq.calibrate.data import Data

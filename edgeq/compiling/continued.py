@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeq import __version__
 from edgeq.calibrate.journal import Decisions, Journal
+from edgeq.compiling.measured import Measured, arithmetic
+from edgeq.compiling.options import Options, record
 from edgeq.frontend.source import Source
-from edgeq.measured import Measured, arithmetic
-from edgeq.options import Options, record
 
 FREE = ("model", "target", "context", "chunk", "calib")  # lowering's, or covered by a hash of contents
 

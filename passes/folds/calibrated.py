@@ -12,8 +12,8 @@ from torch import Tensor, fx
 from edgeq.calibrate.stream import stream
 from edgeq.errors import UsageError
 from edgeq.ir.graph import calls
-from edgeq.passes.fold_points import KINDS, FoldPoint, fold_points
-from edgeq.passes.folding import fold, part_norms
+from edgeq.passes.folds.fold_points import KINDS, FoldPoint, fold_points
+from edgeq.passes.folds.folding import fold, part_norms
 from edgeq.passes.pass_ import Context, Pass, Range, Report, Site
 from edgeq.quant.bits import Bits
 from edgeq.quant.simulate import QuantSpec

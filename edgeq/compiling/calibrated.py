@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.calibrate.chained import Chained
-from edgeq.continued import decisions
+from edgeq.compiling.continued import decisions
+from edgeq.compiling.measured import Measured, open_measured, threads_of
+from edgeq.compiling.options import Options, Resolved, record
+from edgeq.compiling.recipes import kind_of, measures, pipelines
+from edgeq.compiling.refusals import refuse_idle_data, refuse_without_samples
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
 from edgeq.ir.graph import calls, inputs
-from edgeq.measured import Measured, open_measured, threads_of
-from edgeq.options import Options, Resolved, record
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 from edgeq.quant.bits import Bits
-from edgeq.recipes import kind_of, measures, pipelines
-from edgeq.refusals import refuse_idle_data, refuse_without_samples
 
 Progress = Callable[[str, int, int], None]
 
@@ -101,6 +101,6 @@ def describe(options: Options, resolved: Resolved, measured: Measured) -> str:
 def _resolve(entries: Sequence[EntryGraph], shared: Context, tried: list[list[str]], measured: Measured) -> Resolved:
     if len(tried) == 1:
         return Resolved(tuple(tried[0]))
-    from edgeq.recipes_best import best
+    from edgeq.compiling.recipes_best import best
 
     return best(entries, shared, tried, measured)

@@ -11,9 +11,9 @@ from torch import fx
 from edgeq.ir.graph import arguments, calls, insert, is_weight, site
 from edgeq.ir.ops.fake_quant import largest_code
 from edgeq.ir.verify import is_static
-from edgeq.passes.channels import stored
-from edgeq.passes.clipping import FLOOR
-from edgeq.passes.folding import table
+from edgeq.passes.clips.clipping import FLOOR
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.folding import table
 from edgeq.passes.quantize import heads
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from edgeq.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgeq.compiling.options import Options
     from edgeq.frontend.entries import EntryGraph
-    from edgeq.options import Options
     from edgeq.passes.pass_ import Pass
     from edgeq.quant.bits import Bits
 

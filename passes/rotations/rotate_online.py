@@ -6,9 +6,9 @@ from torch import fx
 
 from edgeq.ir.graph import calls, insert, op, site
 from edgeq.ir.hadamard import block_size
-from edgeq.passes.channels import Reads, reads
+from edgeq.passes.folds.channels import Reads, reads
 from edgeq.passes.pass_ import Site
-from edgeq.passes.rotation import Rotation, rotate_reader, width
+from edgeq.passes.rotations.rotation import Rotation, rotate_reader, width
 
 ACTIVATIONS = ("aten.gelu", "aten.silu", "aten.relu", "edgeq.quick_gelu")
 LANES = 16  # the kernel's butterflies work on whole vectors

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.ir.graph import arguments, calls, insert, is_weight, op, value
-from edgeq.passes.channels import reads
-from edgeq.passes.fold_points import NORMS, FoldPoint
+from edgeq.passes.folds.channels import reads
+from edgeq.passes.folds.fold_points import NORMS, FoldPoint
 
 
 def fold(gm: fx.GraphModule, point: FoldPoint, scale: Tensor | None = None, shift: Tensor | None = None) -> None:

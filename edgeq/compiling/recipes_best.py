@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.calibrate.stream import Captured, stream
+from edgeq.compiling.options import Resolved
 from edgeq.errors import EdgeqError, UnsupportedError, UsageError
 from edgeq.frontend.entries import EntryGraph
 from edgeq.ir.graph import calls, insert, op, output
 from edgeq.ir.ops.simulated import simulated
-from edgeq.options import Resolved
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 
 if TYPE_CHECKING:
     from edgeq.calibrate.blocks import Block
     from edgeq.calibrate.samples import Sample
-    from edgeq.measured import Measured
+    from edgeq.compiling.measured import Measured
 
 ROWS = 512  # of logits that a language model is judged by, evenly spaced over the held-out text
 DIGITS = 6  # of a damage in the manifest

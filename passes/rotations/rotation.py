@@ -9,7 +9,7 @@ from torch import fx
 
 from edgeq.ir.graph import insert, value
 from edgeq.ir.hadamard import block_size
-from edgeq.passes.folding import replace_argument, table
+from edgeq.passes.folds.folding import replace_argument, table
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from edgeq.compiling.options import Resolved
 from edgeq.errors import UsageError
-from edgeq.options import Resolved
 
 MANIFEST = "edgeq.json"
 KINDS = {

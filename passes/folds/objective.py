@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
-from edgeq.passes.cones import Cone, cones
-from edgeq.passes.fold_points import FoldPoint
+from edgeq.passes.folds.cones import Cone, cones
+from edgeq.passes.folds.fold_points import FoldPoint
 
 if TYPE_CHECKING:
     from edgeq.calibrate.stream import Captured

@@ -12,8 +12,8 @@ from torch import Tensor, fx
 from edgeq.calibrate.stream import stream
 from edgeq.frontend.expression import evaluate
 from edgeq.ir.graph import arguments, calls, is_weight, op, output, value
-from edgeq.passes.clipping import FLOOR, tokens_limit
-from edgeq.passes.spots import Spot, insert_range, remove_range, set_range
+from edgeq.passes.clips.clipping import FLOOR, tokens_limit
+from edgeq.passes.clips.spots import Spot, insert_range, remove_range, set_range
 
 if TYPE_CHECKING:
     from edgeq.calibrate.blocks import Block

@@ -11,15 +11,15 @@ from edgeq.artifact import manifest as manifests
 from edgeq.artifact.passes_file import write_passes
 from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
-from edgeq.calibrated import run_all
+from edgeq.compiling.calibrated import run_all
+from edgeq.compiling.options import Options
+from edgeq.compiling.refusals import refuse_idle
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, load_entries
 from edgeq.frontend.source import Source, open_model
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.lowering import lower_entries
-from edgeq.options import Options
-from edgeq.refusals import refuse_idle
 
 __all__ = ["Options", "compile_into", "resolved_context"]
 

@@ -1,0 +1,1 @@
+"""The road from a model to an artifact: options, recipe, passes, lowering, files."""

@@ -1,0 +1,1 @@
+"""What is cut off: ranges of activations and weights, found on samples."""

@@ -1,0 +1,1 @@
+"""What fold-signs looks at: keys and the modes of their density."""
