@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +10,7 @@ from torch import Tensor, fx
 
 from edgeq.calibrate.stream import stream
 from edgeq.errors import UsageError
-from edgeq.ir.graph import arguments, calls, insert, is_weight, op, output, site, value
+from edgeq.ir.graph import arguments, calls, insert, op, site, value
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import is_static
 from edgeq.passes.clips.clip_search import find_limits, gram
@@ -19,6 +18,7 @@ from edgeq.passes.folds.calibrated import decision_name, quant_spec
 from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.folding import replace_argument, table
 from edgeq.passes.pass_ import Context, Pass, Report, Site
+from edgeq.passes.quantize import heads
 from edgeq.quant.simulate import QuantSpec
 
 if TYPE_CHECKING:
@@ -153,20 +153,6 @@ def makes_scores(linear: fx.Node) -> bool:
 def _stops(node: fx.Node) -> bool:
     row_norm = op(node) == "edgeq.rms_norm" and arguments(node)["heads"] == 1
     return op(node) in ("aten.linear", "aten.layer_norm", "edgeq.gated", "") or row_norm
-
-
-def heads(gm: fx.GraphModule) -> Iterator[fx.Node]:
-    """Linears whose result reaches the output through no other linear."""
-    pending, seen = list(output(gm).all_input_nodes), set()
-    while pending:
-        node = pending.pop()
-        if node in seen or is_weight(node):
-            continue
-        seen.add(node)
-        if op(node) == "aten.linear":
-            yield node
-        else:
-            pending += node.all_input_nodes
 
 
 def _rows(gm: fx.GraphModule, captured: Captured, node: fx.Node) -> list[Tensor]:
