@@ -1,7 +1,7 @@
 """How far artifacts of a chat model stray on chats: `python benchmarks/chat_agreement.py REFERENCE ARTIFACT...`.
 
 The reference (an artifact of the same model at `w8a16` or `fp32`) answers eight prompts greedily; every artifact reads
-the same tokens. Printed: mean divergence of next-token probabilities in nats, and the share of equal most likely tokens.
+the same tokens. Printed: mean divergence of next-token probabilities in nats, and the share of equal likeliest tokens.
 """
 
 from __future__ import annotations
