@@ -99,6 +99,11 @@ class QuantSpec:
         fmt = bits.weight
         return cls(fmt.bits, fmt.group_size, fmt.symmetric, act, 8, method)
 
+    @property
+    def grid(self) -> _Grid:
+        """What `edgeq.quant.ranges` finds the range of a group for."""
+        return _Grid(self.weight_bits, 2 ** (self.weight_bits - 1) if self.symmetric else None)
+
     def weight(self, w: Tensor) -> Tensor:
         """w `[N, K]` as it will be stored, in its own type."""
         if self.weight_bits >= 16:
