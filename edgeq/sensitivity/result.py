@@ -97,7 +97,8 @@ def _unit_json(unit: Unit) -> dict[str, Any]:
 
 def _unit(found: Mapping[str, Any]) -> Unit:
     rows, columns = map(int, found["shape"])
-    formats = {str(name): Candidate(_damage(one["damage"]), int(one["bytes"])) for name, one in found["formats"].items()}
+    listed = found["formats"].items()
+    formats = {str(name): Candidate(_damage(one["damage"]), int(one["bytes"])) for name, one in listed}
     kind = str(found.get("kind", LINEAR))
     if kind not in KINDS:
         raise ValueError(f"a unit of kind {kind!r}; known: {', '.join(KINDS)}")
