@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -77,16 +77,21 @@ class Walk:
         return digest.hexdigest()
 
     def _value(self, node: fx.Node, sample: Sample, known: Values, held: dict[fx.Node, Tensor]) -> Any:
+        twin, find = self._twins[node], self._finder(sample, known, held)
+        if op(twin) == "aten.embedding" and is_weight(twin.args[0]) and not is_weight(twin.args[1]):
+            return self._embedding(twin.args[0], find(twin.args[1]), held)
+        return call(twin, find)
+
+    def _finder(self, sample: Sample, known: Values, held: dict[fx.Node, Tensor]) -> Callable[[fx.Node], Any]:
+        """Twin -> its value in one sample: a weight, an input, or an activation."""
+
         def find(twin: fx.Node) -> Any:
             if is_weight(twin):
                 return self._weight(twin, held)
             source = self._origins[twin]
             return sample.inputs[str(source.target)] if source.op == "placeholder" else known[source]
 
-        twin = self._twins[node]
-        if op(twin) == "aten.embedding" and is_weight(twin.args[0]) and not is_weight(twin.args[1]):
-            return self._embedding(twin.args[0], find(twin.args[1]), held)
-        return call(twin, find)
+        return find
 
     def _weight(self, twin: fx.Node, held: dict[fx.Node, Tensor]) -> Tensor:
         if twin not in held:
