@@ -49,7 +49,7 @@ class GraphModel:
         self._last_use = last_uses(gm.graph)
         self._head = head_of(gm)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: quantizers work in threads of their own
     def run(self, given: Mapping[str, Tensor], first: int = 0) -> list[Tensor]:
         """Outputs, in the graph's order; of a language model only rows `first`.. go through the output head.
 
