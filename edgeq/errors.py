@@ -64,3 +64,9 @@ class VerifyError(EdgeqError):
     """A graph that breaks the dialect's rules between passes: a fault of the pass named in the message."""
 
     exit_code = 10
+
+
+class BudgetError(EdgeqError):
+    """A promised size, perplexity or latency that this model cannot keep; the message has the nearest that it can."""
+
+    exit_code = 11
