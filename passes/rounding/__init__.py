@@ -1,0 +1,1 @@
+"""Rounding that makes up for its own errors: second moments of activations, columns one after the other, stages."""
