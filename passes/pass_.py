@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -74,6 +74,7 @@ class Context:
         step: `"index:passes so far"` of the pass that runs, it being the last: decisions of a pass that runs twice, or
             in two pipelines, do not mix.
         bits: what the model will be quantized to, None when nobody said.
+        formats: linears that have a weight format of their own: Hugging Face names or patterns -> `"w4g64a"`.
     """
 
     weights: Any = None
@@ -83,6 +84,7 @@ class Context:
     progress: Callable[[str, int, int], None] = _silent
     step: str = ""
     bits: Bits | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

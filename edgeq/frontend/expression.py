@@ -128,6 +128,12 @@ def _row_wise(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
         return node.target(_evaluate(x, weights, rows), *args, **node.kwargs)  # type: ignore[operator]
 
 
+def _grid_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
+    """Codes, scales and zero points lie side by side: a row of each is a row of the weight."""
+    args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda table: _evaluate(table, weights, rows))
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
 def _mean_rows(node: fx.Node, weights: Weights, rows: slice) -> Tensor | None:
     """A mean over axes other than the first."""
     axes = node.args[1] if len(node.args) > 1 and isinstance(node.args[1], list) else []
@@ -159,4 +165,5 @@ ROW_RULES = {
     "to": _elementwise_rows, "rsqrt": _elementwise_rows, "div": _elementwise_rows,
     "minimum": _elementwise_rows, "maximum": _elementwise_rows, "clamp": _elementwise_rows,
     "reshape": _same_rows, "permute": _same_rows, "hadamard": _row_wise, "matmul": _matmul_rows, "mean": _mean_rows,
+    "grid": _grid_rows,
 }

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from edgeq.errors import ContextError, UsageError
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, value
-from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, prepare, product
+from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, Stored, prepare, prepare_stored, product
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 
 Observer = Callable[[fx.Node, Tensor], None]
@@ -100,17 +100,30 @@ class Reference:
         given = arguments(node)
         x = known[given["x"]]
         scale = None if given["x_scale"] is None else self._weight(given["x_scale"])
-        y = product(self._matrix(given["w"], given["weight"], given["act"]), x.reshape(-1, x.shape[-1]), scale)
+        tables = (given["w_scale"], given["w_zero"])
+        matrix = self._matrix(given["w"], given["weight"], given["act"], *tables)
+        y = product(matrix, x.reshape(-1, x.shape[-1]), scale)
         y = y if given["bias"] is None else y + self._weight(given["bias"])
         return y.reshape(*x.shape[:-1], -1)
 
-    def _matrix(self, node: fx.Node, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
+    def _matrix(
+        self, node: fx.Node, weight: str, act: str, scale: fx.Node | None = None, zero: fx.Node | None = None
+    ) -> FloatMatrix | IntegerMatrix:
         """Prepared once; an embedding and a head that share a weight and a format share it prepared."""
         act = "a16" if weight in ("f16", "f32") else act.removesuffix("s")
         key = (node, weight, act)
         if key not in self._matrices:
-            self._matrices[key] = prepare(weight_value(node, self._weights), weight, act)
+            self._matrices[key] = self._prepare(node, weight, act, scale, zero)
         return self._matrices[key]
+
+    def _prepare(
+        self, node: fx.Node, weight: str, act: str, scale: fx.Node | None, zero: fx.Node | None
+    ) -> FloatMatrix | IntegerMatrix:
+        w = weight_value(node, self._weights)
+        if scale is None:
+            return prepare(w, weight, act)
+        points = None if zero is None else weight_value(zero, self._weights)
+        return prepare_stored(Stored(w, weight_value(scale, self._weights), points), weight, act)
 
     def _weight(self, node: fx.Node) -> Tensor:
         if node not in self._stored:

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 import edgeq.ir.ops  # noqa: F401  (registers the edgeq:: ops)
 from edgeq.ir.glue import GLUE_OPS
 
-WEIGHT_EXPRESSION_OPS = GLUE_OPS | {"aten.embedding", "edgeq.hadamard"}
+WEIGHT_EXPRESSION_OPS = GLUE_OPS | {"aten.embedding", "edgeq.hadamard", "edgeq.grid"}
 
 
 def op(node: object) -> str:

@@ -70,6 +70,45 @@ def qlinear(node: fx.Node) -> Iterator[str]:
     if (given["act"] == "a8s") != (given["x_scale"] is not None):
         yield f"act {given['act']!r} and x_scale: a8s takes one, the others take none"
     yield from _vector("x_scale", given["x_scale"], 1)
+    if given["w_scale"] is not None:
+        yield from _tables(given["w"], given["w_scale"], given["w_zero"], given["weight"])
+    elif given["w_zero"] is not None:
+        yield "w_zero without w_scale"
+
+
+def grid(node: fx.Node) -> Iterator[str]:
+    """Codes, scales and zero points of one integer format, all of them weights."""
+    given = arguments(node)
+    yield from _format(node)
+    yield from _tables(given["codes"], given["scale"], given["zero"], given["weight"])
+
+
+def _tables(codes: fx.Node, scale: fx.Node, zero: fx.Node | None, weight: str) -> Iterator[str]:
+    """codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` where the format is asymmetric."""
+    from edgeq.quant.format import WeightFormat
+
+    try:
+        fmt = WeightFormat.parse(weight)
+    except EdgeqError:
+        return  # said already
+    if fmt.is_float:
+        yield f"{weight} has no codes and scales"
+        return
+    if (zero is None) != fmt.symmetric:
+        yield f"{weight} takes {'no zero points' if fmt.symmetric else 'zero points'}"
+    rows, columns = value(codes).shape
+    groups = [str(rows), str(-(-int(columns) // (fmt.group_size or int(columns))))]
+    yield from _table("codes", codes, torch.uint8, shape(codes))
+    yield from _table("scale", scale, torch.float16, groups)
+    if zero is not None:
+        yield from _table("zero", zero, torch.uint8, groups)
+
+
+def _table(name: str, node: fx.Node, dtype: torch.dtype, expected: list[str]) -> Iterator[str]:
+    if not is_weight(node):
+        yield f"{name} %{node.name} is computed from inputs; it must be a weight"
+    if value(node).dtype != dtype or shape(node) != expected:
+        yield f"{name} %{node.name} is {value(node).dtype} {shape(node)}, expected {dtype} {expected}"
 
 
 def fake_quant(node: fx.Node) -> Iterator[str]:

@@ -38,6 +38,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,
     "edgeq.hadamard": rules.hadamard,
+    "edgeq.grid": rules.grid,
     "edgeq.quick_gelu": rules.unary,
     "edgeq.im2col": rules.im2col,
     "edgeq.last_row": rules.last_row,
@@ -45,6 +46,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.qlinear": rules.qlinear,
     "edgeq.qembedding": rules.qembedding,
 }
+GRID = "edgeq.grid"  # a weight expression with a rule of its own
 
 
 def unsupported(gm: fx.GraphModule, static: bool | None = None) -> list[tuple[str, str]]:
@@ -96,7 +98,7 @@ def _node(node: fx.Node, glue: frozenset[str]) -> Iterator[str]:
         yield f"{op(node) or node.target} is outside the dialect"
     elif node.op != "output" and "val" not in node.meta:
         yield f"%{node.name} has no type"
-    elif node.op == "call_function" and not is_weight(node) and op(node) not in glue:
+    elif node.op == "call_function" and (op(node) == GRID or not is_weight(node)) and op(node) not in glue:
         yield from TABLE[op(node)](node)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
+from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
@@ -37,6 +38,8 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     """Lower an `edgeq.qlinear` with everything fused into it; binds the node that the fused call computes."""
     a = attrs(node)
     fmt = WeightFormat.parse(a["weight"])
+    if a["w_scale"] is not None:
+        raise UnsupportedError(f"{module(node)}: weights on a grid cannot be packed yet")
     end = epilogue(scope, node)
     weight = Weight(scope.table.matrix(a["w"], fmt, end.gated))
     bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL

@@ -1,13 +1,14 @@
 """The bits grammar: what `--bits` takes, parsed once and printed back.
 
-    fp32 | fp16 | w<4|8>a<8|8s|16>[g<32|64|128|256>|pc][a][kv<8|16|32>][head<4|8|fp16|fp32>]
+    fp32 | fp16 | w<2|3|4|8>a<4|8|8s|16>[g<32|64|128|256>|pc][a][kv<8|16|32>][head<4|8|fp16|fp32>]
 
 `w4` weights of 4 bits, `a8` activations quantized to int8 per token as they come (`a8s`: with one scale a tensor, known
 from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc` per-channel (one scale a row), a
 further `a` asymmetric (a zero point a group), `kv8` an int8 KV cache, `head4` the format of the embedding and of the
 output head. Left out: w4 has groups of 32, w8 is per-channel, the cache is fp16 (fp32 in `fp32`), embedding and head
 are 8 bits in groups of 32. The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric
-groups of 32.
+groups of 32. `w2`, `w3` (in groups of 64) and `a4` (int4 per token, int8 before the head) have no kernels yet: they can
+be simulated, and compiling them is refused.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import re
 from dataclasses import dataclass
 
 from edgeq.errors import UsageError
-from edgeq.quant.format import GROUP_SIZES, WeightFormat
+from edgeq.quant.format import GROUP_SIZES, INTEGER_BITS, WeightFormat
 
-DEFAULT_GROUP = {4: 32, 8: 0}
+DEFAULT_GROUP = {2: 64, 3: 64, 4: 32, 8: 0}
 FLOATS = {"fp32": "f32", "fp16": "f16"}
 HEADS = {"4": "w4g32", "8": "w8g32", "fp16": "f16", "fp32": "f32"}
 KV = {"8": "i8", "16": "f16", "32": "f32"}
-ACTS = {"a8": "int8 per token", "a8s": "int8 per tensor (static)", "a16": "float"}
+ACTS = {"a8": "int8 per token", "a8s": "int8 per tensor (static)", "a4": "int4 per token", "a16": "float"}
 EXAMPLES = (
     "w4a8, w4a8g128, w8a8, w8a8s (static), w4a16, w4a8kv8, w4a8g64a (asymmetric), w4a8pc (per-channel), w4a8head4, "
     "fp16, fp32"
 )
 NOT_YET = {
-    "w1": "binary", "w2": "2-bit", "w3": "3-bit", "w5": "5-bit", "w6": "6-bit", "a4": "4-bit activation",
-    "ternary": "ternary", "nf4": "NF4", "mxfp4": "MXFP4", "fp8": "FP8", "bf16": "BF16",
+    "w1": "binary", "w5": "5-bit", "w6": "6-bit", "ternary": "ternary", "nf4": "NF4", "mxfp4": "MXFP4", "fp8": "FP8",
+    "bf16": "BF16",
 }  # fmt: skip
 
 _WEIGHTS = re.compile(r"w(?P<w>\d+)a(?P<a>\d+s?)(?:g(?P<g>\d+)|(?P<pc>pc))?(?P<asym>a)?")
@@ -43,7 +44,7 @@ class Bits:
     Attributes:
         weight: format of every linear layer's weight.
         act: activations of those layers: `a8` (int8, a scale a token), `a8s` (int8, one scale a tensor, measured on
-            samples) or `a16` (float).
+            samples), `a4` (int4, a scale a token) or `a16` (float).
         kv: stored type of the KV cache: `f32`, `f16` or `i8` (a scale a token and head).
         head: format of the token embedding and of the output head.
     """
@@ -93,8 +94,16 @@ class Bits:
 
     @property
     def head_act(self) -> str:
-        """Activations of the output head: those of the layers, or `a16` where the head is float."""
-        return "a16" if self.head.is_float else self.act
+        """Activations of the output head: those of the layers, but `a8` for `a4`; `a16` where the head is float."""
+        if self.head.is_float:
+            return "a16"
+        return "a8" if self.act == "a4" else self.act
+
+    @property
+    def without_kernel(self) -> str:
+        """What of this can only be simulated, in words; "" when everything has a kernel."""
+        weights = "" if self.weight.has_kernel else f"weights of {self.weight.bits} bits"
+        return " and ".join(filter(None, (weights, "activations of 4 bits" if self.act == "a4" else "")))
 
     def describe(self, cached: bool = True) -> str:
         """Everything that the text stands for, defaults included, in one line; `cached`: there is a KV cache."""
@@ -117,7 +126,7 @@ def _weights(text: str, plain: str) -> tuple[WeightFormat, str, str]:
     match = _WEIGHTS.match(plain)
     if not match:
         raise _unknown(text, plain)
-    _one_of(text, f"w{match['w']}", ("w4", "w8"))
+    _one_of(text, f"w{match['w']}", tuple(f"w{bits}" for bits in INTEGER_BITS))
     _one_of(text, f"a{match['a']}", tuple(ACTS))
     if match["g"]:
         _one_of(text, f"g{match['g']}", tuple(f"g{size}" for size in GROUP_SIZES))

@@ -10,6 +10,9 @@ L weights is L/4 vectors; at 4 bits L/8, low nibbles holding the group's first h
 A scale line is 64 bytes, the fp16 scales of two groups (16 each, row by row); the zero line holds the uint8 zero points
 of up to four groups. The last block may hold fewer groups, but its lines are whole, and the last group may be shorter.
 Codes are unsigned: `w = (code - zero) * scale`, zero = 8 or 128 when symmetric. Float formats are `[N/16][K][16]`.
+
+Formats of 2 and 3 bits have no kernel yet and no layout: they can be simulated, and their bytes are what they hold
+(codes, fp16 scales, uint8 zero points).
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ VECTOR_BYTES = 64
 K_MULTIPLE = 16
 GROUP_SIZES = (32, 64, 128, 256)
 KNOWN = "w4, w8 (per-channel), w4g32, w8g128, ... (groups of 32, 64, 128, 256; a final `a`: asymmetric), f16, f32"
+INTEGER_BITS = (2, 3, 4, 8)
+KERNEL_BITS = (4, 8, 16, 32)
 
 
 class GroupOffsets(NamedTuple):
@@ -43,7 +48,7 @@ class WeightFormat:
     """How a weight `[N, K]` is stored.
 
     Attributes:
-        bits: 4 or 8 (integer codes), 16 or 32 (floats).
+        bits: 2, 3, 4 or 8 (integer codes), 16 or 32 (floats).
         group_size: weights of a row that share a scale; 0 = the whole row (per-channel) or a float format.
         symmetric: the zero point is fixed in the middle; otherwise each group stores its own.
     """
@@ -53,7 +58,7 @@ class WeightFormat:
     symmetric: bool = True
 
     def __post_init__(self) -> None:
-        if self.bits not in (4, 8, 16, 32):
+        if self.bits not in (*INTEGER_BITS, 16, 32):
             raise UsageError(f"weights of {self.bits} bits are not known; known: {KNOWN}")
         if self.is_float and (self.group_size or not self.symmetric):
             raise UsageError(f"f{self.bits} weights have no groups and no zero points; known: {KNOWN}")
@@ -66,7 +71,7 @@ class WeightFormat:
         if text in ("f16", "f32"):
             return cls(int(text[1:]))
         match = re.fullmatch(r"w(\d+)(?:g([1-9]\d*))?(a?)", text)
-        if not match or match[1] not in ("4", "8"):
+        if not match or int(match[1]) not in INTEGER_BITS:
             raise UsageError(f"weight format {text!r} is not known; known: {KNOWN}")
         return cls(int(match[1]), int(match[2] or 0), not match[3])
 
@@ -82,8 +87,13 @@ class WeightFormat:
         return self.bits >= 16
 
     @property
+    def has_kernel(self) -> bool:
+        """False of 2 and 3 bits, which are simulated only."""
+        return self.bits in KERNEL_BITS
+
+    @property
     def zero_point(self) -> int | None:
-        """The code that means 0: 8 or 128 when symmetric; None of asymmetric (stored) and float formats."""
+        """The code that means 0: the middle one (8 at 4 bits); None of asymmetric (stored) and float formats."""
         return 1 << (self.bits - 1) if self.symmetric and not self.is_float else None
 
     @property
@@ -107,7 +117,9 @@ class WeightFormat:
         return [(g * size, min(K, (g + 1) * size)) for g in range(self.groups(K))]
 
     def vectors(self, length: int) -> int:
-        """64-byte vectors of one group of `length` weights (16 rows)."""
+        """64-byte vectors of one group of `length` weights (16 rows); UnsupportedError of a format without kernel."""
+        if not self.has_kernel:
+            raise UnsupportedError(f"{self}: weights of {self.bits} bits have no kernel yet, and no stored layout")
         return length * self.bits * TILE_ROWS // (8 * VECTOR_BYTES)
 
     def block_bytes(self, K: int) -> int:
@@ -120,10 +132,13 @@ class WeightFormat:
         return self._walk(K)[0]
 
     def tile_bytes(self, K: int) -> int:
-        """Bytes of 16 rows of `K` weights; a multiple of 64."""
+        """Bytes of 16 rows of `K` weights; a multiple of 64 where there is a kernel."""
         if self.is_float:
             self.check_width(K)
             return K * TILE_ROWS * self.bits // 8
+        if not self.has_kernel:
+            numbers = 2 if self.symmetric else 3  # bytes of a group's scale and zero point
+            return K * TILE_ROWS * self.bits // 8 + self.groups(K) * TILE_ROWS * numbers
         return self._walk(K)[1]
 
     def nbytes(self, N: int, K: int) -> int:

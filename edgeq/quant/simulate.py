@@ -20,6 +20,7 @@ from edgeq.quant.ranges import RANGES, signed_codes
 
 if TYPE_CHECKING:
     from edgeq.quant.bits import Bits
+    from edgeq.quant.format import WeightFormat
 
 FLOOR = 1e-20  # of a largest magnitude: zeros get codes 0 instead of 0/0
 ACTS = ("none", "token", "tensor")
@@ -95,9 +96,15 @@ class QuantSpec:
     @classmethod
     def of(cls, bits: Bits, method: str = "minmax") -> QuantSpec:
         """What the bits grammar says of a model's layers."""
-        act = {"a8": "token", "a8s": "tensor"}.get(bits.act, "none")
-        fmt = bits.weight
-        return cls(fmt.bits, fmt.group_size, fmt.symmetric, act, 8, method)
+        return cls.of_format(bits.weight, bits.act, method)
+
+    @classmethod
+    def of_format(cls, fmt: WeightFormat, act: str, method: str = "minmax") -> QuantSpec:
+        """A weight format, and activations as the bits grammar calls them (`a8`, `a8s`, `a4`, `a16`)."""
+        how = {"a8": "token", "a8s": "tensor", "a4": "token"}.get(act, "none")
+        if fmt.is_float:
+            how = "none"
+        return cls(fmt.bits, fmt.group_size, fmt.symmetric, how, 4 if act == "a4" else 8, method)
 
     @property
     def grid(self) -> _Grid:

@@ -8,10 +8,10 @@ from edgeq.errors import UsageError
 from edgeq.quant.bits import HEADS, KV, Bits
 from edgeq.quant.format import GROUP_SIZES, WeightFormat
 
-WEIGHTS = st.builds(WeightFormat, st.sampled_from([4, 8]), st.sampled_from([0, *GROUP_SIZES]), st.booleans())
+WEIGHTS = st.builds(WeightFormat, st.sampled_from([2, 3, 4, 8]), st.sampled_from([0, *GROUP_SIZES]), st.booleans())
 HEAD = st.sampled_from([WeightFormat.parse(text) for text in HEADS.values()])
 CACHE = st.sampled_from(sorted(KV.values()))
-INTEGER = st.builds(Bits, WEIGHTS, st.sampled_from(["a8", "a8s", "a16"]), CACHE, HEAD)
+INTEGER = st.builds(Bits, WEIGHTS, st.sampled_from(["a8", "a8s", "a4", "a16"]), CACHE, HEAD)
 FLOAT = st.builds(Bits, st.sampled_from([WeightFormat(16), WeightFormat(32)]), st.just("a16"), CACHE, HEAD)
 
 
@@ -35,6 +35,8 @@ def test_printed_text_parses_back(bits: Bits) -> None:
         ("W8A8headfp16kv8", "w8", "a8", "i8", "f16"),
         ("w4a8sg64akv8", "w4g64a", "a8s", "i8", "w8g32"),
         ("w8a8s", "w8", "a8s", "f16", "w8g32"),
+        ("w2a16", "w2g64", "a16", "f16", "w8g32"),
+        ("w3a4g128a", "w3g128a", "a4", "f16", "w8g32"),
         ("fp16", "f16", "a16", "f16", "f16"),
         ("fp32", "f32", "a16", "f32", "f32"),
     ],
@@ -52,7 +54,7 @@ def test_defaults_are_left_out_of_the_canonical_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
-    [("w3a8", "'w3'.*not there yet"), ("w4a4", "'a4'.*not there yet"), ("ternary", "not there yet"), ("w4", "'w4'"),
+    [("w5a8", "'w5'.*not there yet"), ("w4a2", "'a2'.*a8s"), ("ternary", "not there yet"), ("w4", "'w4'"),
      ("w4a16s", "'a16s'.*a8s"),
      ("w4a8g48", "'g48'.*g32"), ("w4a8g64x", "'x'"), ("w4a8kv4", "'kv4'.*kv8"), ("w4a8head3", "'head3'.*head4"),
      ("w4a8kv8kv8", "twice"), ("fp324", "'4'"), ("", "''"), ("int4", "'int4'.*w4a8"), ("w4 a8", "'w4 a8'")],

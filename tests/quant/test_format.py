@@ -25,7 +25,7 @@ def test_spellings() -> None:
     assert WeightFormat.parse("f16").is_float
 
 
-@pytest.mark.parametrize("text", ["", "w3", "w4g", "w4g0", "w4g48", "g32", "w4g32x", "W4", "f8", "f16g32", "w16"])
+@pytest.mark.parametrize("text", ["", "w5", "w4g", "w4g0", "w4g48", "g32", "w4g32x", "W4", "f8", "f16g32", "w16"])
 def test_unknown_text_is_refused_and_lists_what_is_known(text: str) -> None:
     with pytest.raises(UsageError, match="known"):
         WeightFormat.parse(text)

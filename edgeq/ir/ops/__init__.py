@@ -6,8 +6,21 @@ pick a row by value or quantize are opaque and have fake functions. Schemas are 
 
 from __future__ import annotations
 
-from edgeq.ir.ops import activation, attention, convolution, cross, fake_quant, hadamard, linear, norm, position, rows
+from edgeq.ir.ops import (
+    activation,
+    attention,
+    convolution,
+    cross,
+    fake_quant,
+    grid,
+    hadamard,
+    linear,
+    norm,
+    position,
+    rows,
+)
 
 __all__ = [
-    "activation", "attention", "convolution", "cross", "fake_quant", "hadamard", "linear", "norm", "position", "rows",
+    "activation", "attention", "convolution", "cross", "fake_quant", "grid", "hadamard", "linear", "norm", "position",
+    "rows",
 ]  # fmt: skip

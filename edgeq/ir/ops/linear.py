@@ -6,31 +6,45 @@ import torch
 from torch import Tensor
 
 from edgeq.ir.ops.library import opaque
-from edgeq.ir.ops.matrix import prepare, product
-from edgeq.ir.ops.simulated import simulation
+from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, Stored, prepare, prepare_stored, product
+from edgeq.ir.ops.simulated import SimulatedMatrix, simulation
 
 
 def _linear_shape(
-    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, *, weight: str, act: str
-) -> Tensor:
+    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, w_scale: Tensor | None = None,
+    w_zero: Tensor | None = None, *, weight: str, act: str,
+) -> Tensor:  # fmt: skip
     return x.new_empty(*x.shape[:-1], w.shape[0])
 
 
 @opaque(
-    "qlinear(Tensor x, Tensor w, Tensor? bias=None, Tensor? x_scale=None, *, str weight, str act) -> Tensor",
+    "qlinear(Tensor x, Tensor w, Tensor? bias=None, Tensor? x_scale=None, Tensor? w_scale=None, Tensor? w_zero=None, "
+    "*, str weight, str act) -> Tensor",
     _linear_shape,
 )
 def qlinear(
-    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, *, weight: str, act: str
-) -> Tensor:
-    """x `[..., K]`, w `[N, K]` in float, quantized here as `weight`.
+    x: Tensor, w: Tensor, bias: Tensor | None = None, x_scale: Tensor | None = None, w_scale: Tensor | None = None,
+    w_zero: Tensor | None = None, *, weight: str, act: str,
+) -> Tensor:  # fmt: skip
+    """x `[..., K]` times w `[N, K]`, stored as `weight`.
 
-    act is `a8` (int8, a scale a token from its values), `a8s` (int8, one scale that is known: `x_scale` f32 `[1]`) or
-    `a16` (float).
+    w is in float and quantized here; or, with `w_scale` f16 `[N, KG]` (and `w_zero` u8 `[N, KG]` where the format is
+    asymmetric), w holds its codes, u8, and nothing is searched.
+
+    act is `a8` (int8, a scale a token from its values), `a8s` (int8, one scale that is known: `x_scale` f32 `[1]`),
+    `a4` (int4, a scale a token; no kernel yet) or `a16` (float).
     """
-    y = product(simulation(w, weight, act) or prepare(w, weight, act), x.reshape(-1, x.shape[-1]), x_scale)
+    stored = None if w_scale is None else Stored(w, w_scale, w_zero)
+    y = product(_matrix(w, stored, weight, act), x.reshape(-1, x.shape[-1]), x_scale)
     y = y if bias is None else y + bias.float()
     return y.reshape(*x.shape[:-1], w.shape[0]).to(x.dtype)
+
+
+def _matrix(w: Tensor, stored: Stored | None, weight: str, act: str) -> FloatMatrix | IntegerMatrix | SimulatedMatrix:
+    found = simulation(w, weight, act, stored)
+    if found is not None:
+        return found
+    return prepare(w, weight, act) if stored is None else prepare_stored(stored, weight, act)
 
 
 def _embedding_shape(ids: Tensor, w: Tensor, *, weight: str) -> Tensor:

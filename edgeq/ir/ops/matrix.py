@@ -10,12 +10,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
+from edgeq.ir.ops.fake_quant import largest_code
+from edgeq.ir.ops.grid import grid
 
 if TYPE_CHECKING:
     from edgeq.ir.ops.simulated import SimulatedMatrix
+    from edgeq.quant.format import WeightFormat
 
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
-ACTS = ("a8", "a8s", "a16")
+ACTS = ("a8", "a8s", "a4", "a16")
+ACT_BITS = {"a8": 8, "a8s": 8, "a4": 4}
 ABSMAX_FLOOR = 1e-20  # a row of zeros has codes 0 instead of 0/0
 
 
@@ -35,27 +39,38 @@ class FloatMatrix:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A weight that lies on its grid: codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` (None: symmetric)."""
+
+    codes: Tensor
+    scale: Tensor
+    zero: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class IntegerMatrix:
-    """Whole numbers and a scale a group, for int8 activations.
+    """Whole numbers and a scale a group, for activations in whole numbers.
 
     Attributes:
         codes: less their zero points, int8 or int16 `[KG, group, N]`, the last group filled up with zeros.
         scale: f32 `[KG, N]`.
         columns: K.
         exact: float type that holds a group's sum without rounding.
+        act_bits: of an activation.
     """
 
     codes: Tensor
     scale: Tensor
     columns: int
     exact: torch.dtype
+    act_bits: int = 8
 
     def apply(self, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
         """x f32 `[M, K]` -> f32 `[M, N]`: exact integer sums, then f32 over groups in order.
 
         x is quantized per token, or all with one scale f32 `[1]`.
         """
-        codes, token_scale = quantize_tokens(x) if x_scale is None else quantize_tensor(x, x_scale)
+        codes, token_scale = quantize_tokens(x, self.act_bits) if x_scale is None else quantize_tensor(x, x_scale)
         groups, size, outputs = self.codes.shape
         codes = pad(codes, (0, groups * size - self.columns)).to(self.exact)
         total = torch.zeros(len(codes), outputs)
@@ -71,10 +86,14 @@ class IntegerMatrix:
         return values.flatten(0, 1).T[:, : self.columns].reshape(*ids.shape, self.columns)
 
 
-def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Dynamic int8 per token. x f32 `[M, K]` -> codes (whole numbers in f32) `[M, K]`, scale f32 `[M]` = absmax/127."""
+def quantize_tokens(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+    """Dynamic whole numbers per token. x f32 `[M, K]` -> codes (in f32) `[M, K]`, scale f32 `[M]` = absmax / 127.
+
+    At 4 bits codes reach from -7 to 7 and the scale is absmax / 7.
+    """
+    top = largest_code(bits)
     absmax = x.float().abs().amax(-1).clamp(min=ABSMAX_FLOOR)
-    return torch.round(x.float() * (127.0 / absmax)[:, None]), absmax / 127.0
+    return torch.round(x.float() * (top / absmax)[:, None]), absmax / top
 
 
 def quantize_tensor(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,28 +111,44 @@ def product(matrix: FloatMatrix | IntegerMatrix | SimulatedMatrix, x: Tensor, x_
 
 
 def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
-    """Quantize w `[N, K]` as format `weight`, ready for activations kept as `act` (`a8`, `a8s` or `a16`).
+    """Quantize w `[N, K]` as format `weight`, ready for activations kept as `act` (one of `ACTS`).
 
     Raises:
-        UsageError: an unknown format, or int8 activations on float weights.
+        UsageError: an unknown format, or integer activations on float weights.
     """
     from edgeq.quant.format import WeightFormat
-    from edgeq.quant.quantizer import dequantize, quantize
+    from edgeq.quant.quantizer import quantize
 
     fmt = WeightFormat.parse(weight)
+    _check(fmt, act)
+    codes, scale, zero = quantize(w, fmt)
+    if scale is None:
+        return FloatMatrix(torch.from_numpy(codes).float())
+    tables = (torch.from_numpy(codes), torch.from_numpy(scale), None if zero is None else torch.from_numpy(zero))
+    return prepare_stored(Stored(*tables), weight, act)
+
+
+def prepare_stored(stored: Stored, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
+    """A weight that lies on the grid of format `weight` already, ready for activations kept as `act`."""
+    from edgeq.quant.format import WeightFormat
+
+    fmt = WeightFormat.parse(weight)
+    _check(fmt, act)
+    if act == "a16":
+        return FloatMatrix(grid(stored.codes, stored.scale, stored.zero, weight=weight))
+    zero = torch.tensor(fmt.zero_point) if stored.zero is None else stored.zero
+    size = fmt.group_size or stored.codes.shape[1]
+    return _integer(stored.codes, stored.scale.float(), zero, size, ACT_BITS[act])
+
+
+def _check(fmt: WeightFormat, act: str) -> None:
     if act not in ACTS:
         raise UsageError(f"activations can be {', '.join(ACTS)}, not {act!r}")
     if fmt.is_float and act != "a16":
-        raise UsageError(f"weights kept as {weight} take activations a16, not {act}")
-    stored = quantize(w, fmt)
-    if act == "a16":
-        return FloatMatrix(torch.from_numpy(dequantize(*stored, fmt)))
-    codes, scale = torch.from_numpy(stored[0]), torch.from_numpy(stored[1])
-    zero = torch.tensor(fmt.zero_point) if stored[2] is None else torch.from_numpy(stored[2])
-    return _integer(codes, scale.float(), zero, fmt.group_size or w.shape[1])
+        raise UsageError(f"weights kept as {fmt} take activations a16, not {act}")
 
 
-def _integer(codes: Tensor, scale: Tensor, zero: Tensor, size: int) -> IntegerMatrix:
+def _integer(codes: Tensor, scale: Tensor, zero: Tensor, size: int, act_bits: int) -> IntegerMatrix:
     """codes u8 `[N, K]`, scale f32 `[N, KG]`, zero u8 `[N, KG]` or one number for all."""
     outputs, columns = codes.shape
     groups = scale.shape[1]
@@ -124,6 +159,6 @@ def _integer(codes: Tensor, scale: Tensor, zero: Tensor, size: int) -> IntegerMa
     low, high = int(signed.min()), int(signed.max())
     largest = max(-low, high)
     kept = signed.to(torch.int8) if low >= -128 and high <= 127 else signed
-    exact = torch.float32 if 127 * largest * size < EXACT_FLOAT32 else torch.float64
+    exact = torch.float32 if largest_code(act_bits) * largest * size < EXACT_FLOAT32 else torch.float64
     grouped = kept.T.reshape(groups, size, outputs).contiguous()
-    return IntegerMatrix(grouped, scale.T.contiguous(), columns, exact)
+    return IntegerMatrix(grouped, scale.T.contiguous(), columns, exact, act_bits)

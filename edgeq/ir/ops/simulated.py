@@ -1,6 +1,6 @@
 """qlinear in float, for judging many quantized graphs: the same values up to how sums are rounded, many times faster.
 
-Inside `simulated()` a weight is quantized and dequantized once for as long as its tensor lives, and int8 activations
+Inside `simulated()` a weight is quantized and dequantized once for as long as its tensor lives, and integer activations
 are rounded to their steps and multiplied in float.
 """
 
@@ -15,27 +15,43 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from edgeq.ir.ops.matrix import FloatMatrix, quantize_tensor, quantize_tokens
+from edgeq.ir.ops.grid import grid
+from edgeq.ir.ops.matrix import ACT_BITS, FloatMatrix, Stored, quantize_tensor, quantize_tokens
 
-_Known = tuple[str, "MutableMapping[Tensor, dict[str, Tensor]]"]
+_Known = tuple[str, "MutableMapping[Tensor, dict[str, _Held]]"]
 _KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
 
 
 @dataclass(frozen=True)
 class SimulatedMatrix:
-    """values: f32 `[N, K]`, on the grid of the weight's format; activations are int8."""
+    """values: f32 `[N, K]`, on the grid of the weight's format; activations have `act_bits`."""
 
     values: Tensor
+    act_bits: int = 8
 
     def apply(self, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
         """x f32 `[M, K]`, quantized per token or with the scale given -> f32 `[M, N]`."""
-        codes, scale = quantize_tokens(x) if x_scale is None else quantize_tensor(x, x_scale)
+        codes, scale = quantize_tokens(x, self.act_bits) if x_scale is None else quantize_tensor(x, x_scale)
         return (codes @ self.values.T) * scale[:, None]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a weight was dequantized to, and by which scales and zero points if it holds codes (they may change)."""
+
+    values: Tensor
+    scale: Tensor | None = None
+    zero: Tensor | None = None
+
+    def is_of(self, stored: Stored | None) -> bool:
+        if stored is None:
+            return self.scale is None
+        return self.scale is stored.scale and self.zero is stored.zero
 
 
 @contextmanager
 def simulated(ranges: str = "minmax") -> Iterator[None]:
-    """Simulate every qlinear of this thread; `ranges`: how 4-bit groups get their scale (`edgeq.quant.ranges`)."""
+    """Simulate every qlinear of this thread; `ranges`: how groups of 2 to 4 bits get a scale (`edgeq.quant.ranges`)."""
     token = _KNOWN.set((ranges, WeakTensorKeyDictionary()))
     try:
         yield
@@ -43,15 +59,23 @@ def simulated(ranges: str = "minmax") -> Iterator[None]:
         _KNOWN.reset(token)
 
 
-def simulation(w: Tensor, weight: str, act: str) -> FloatMatrix | SimulatedMatrix | None:
-    """The simulated matrix of w `[N, K]`; None outside of `simulated()`."""
+def simulation(
+    w: Tensor, weight: str, act: str, stored: Stored | None = None
+) -> FloatMatrix | SimulatedMatrix | None:
+    """The simulated matrix of w `[N, K]`, its codes where it is `stored`; None outside of `simulated()`."""
     known = _KNOWN.get()
     if known is None:
         return None
     held = known[1].setdefault(w, {})
-    if weight not in held:
-        held[weight] = _on_grid(w, weight, known[0])
-    return FloatMatrix(held[weight]) if act == "a16" else SimulatedMatrix(held[weight])
+    if weight not in held or not held[weight].is_of(stored):
+        held[weight] = _Held(_on_grid(w, weight, known[0])) if stored is None else _dequantized(stored, weight)
+    values = held[weight].values
+    return FloatMatrix(values) if act == "a16" else SimulatedMatrix(values, ACT_BITS[act])
+
+
+def _dequantized(stored: Stored, weight: str) -> _Held:
+    values = grid(stored.codes, stored.scale, stored.zero, weight=weight)
+    return _Held(values, stored.scale, stored.zero)
 
 
 def _on_grid(w: Tensor, weight: str, ranges: str) -> Tensor:
@@ -59,4 +83,4 @@ def _on_grid(w: Tensor, weight: str, ranges: str) -> Tensor:
     from edgeq.quant.quantizer import dequantize, quantize
 
     fmt = WeightFormat.parse(weight)
-    return torch.from_numpy(dequantize(*quantize(w, fmt, ranges if fmt.bits == 4 else "minmax"), fmt))
+    return torch.from_numpy(dequantize(*quantize(w, fmt, ranges if fmt.bits <= 4 else "minmax"), fmt))

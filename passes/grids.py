@@ -1,0 +1,128 @@
+"""Weights put on their stored grid by a pass: the numbers it chose reach the artifact as they are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from edgeq.errors import UsageError
+from edgeq.ir.graph import arguments, hf_name, insert, op, site, value
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.folding import replace_argument
+from edgeq.quant.format import WeightFormat
+
+SOURCES = "sources"  # in a node's meta: the checkpoint's tensors that a table was made of, name -> rank
+
+
+class Tables(NamedTuple):
+    """Weight expressions of a weight on a grid: codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` or None."""
+
+    codes: fx.Node
+    scale: fx.Node
+    zero: fx.Node | None
+
+
+def put_on_grid(
+    gm: fx.GraphModule, linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat
+) -> None:
+    """Replace the weight of an `aten.linear` by `edgeq.grid` over stored tables; `quantize` takes them as they are.
+
+    The tensors are kept, not copied: give every entry of a model the same ones.
+
+    Args:
+        linear: of `gm`.
+        codes: u8 `[N, K]`, below `2^bits`. scale: f16 `[N, KG]`. zero: u8 `[N, KG]`; None of a symmetric format.
+        fmt: of the grid, whatever the model's bits say.
+
+    Raises:
+        UsageError: tables of another type or shape, codes out of range, scales that are not finite.
+    """
+    _check(linear, codes, scale, zero, fmt)
+    old = arguments(linear)["weight"]
+    sources = {str(leaf.target): value(leaf).dim() for leaf in stored(old)}
+    tables = [
+        None if held is None else _table(gm, held, linear, name, sources)
+        for name, held in (("codes", codes), ("scale", scale), ("zero", zero))
+    ]
+    with gm.graph.inserting_before(linear):
+        new = insert(gm.graph, "edgeq.grid", *tables, weight=str(fmt), like=linear)
+    replace_argument(linear, "weight", new)
+
+
+def grid_format(weight: object) -> str | None:
+    """The format of a weight on a grid, seen through slices and joins of rows; None of one that is on none.
+
+    None too where parts of it are and parts are not, where their formats differ, and where a grid was changed.
+    """
+    if not isinstance(weight, fx.Node):
+        return None
+    given = arguments(weight)
+    if op(weight) == "edgeq.grid":
+        return str(given["weight"])
+    if op(weight) == "aten.slice" and given["dim"] == 0:
+        return grid_format(given["self"])
+    if op(weight) == "aten.cat" and given["dim"] == 0:
+        formats = {grid_format(part) for part in given["tensors"]}
+        return formats.pop() if len(formats) == 1 else None
+    return None
+
+
+def holds_grid(weight: object) -> bool:
+    """Whether a weight expression reads a grid anywhere."""
+    if not isinstance(weight, fx.Node) or weight.op != "call_function":
+        return False
+    return op(weight) == "edgeq.grid" or any(map(holds_grid, weight.all_input_nodes))
+
+
+def tables_of(weight: fx.Node) -> Tables:
+    """The tables of a weight that has a `grid_format`, made at the graph's insertion point where rows are sliced."""
+    given = arguments(weight)
+    if op(weight) == "edgeq.grid":
+        return Tables(given["codes"], given["scale"], given["zero"])
+    if op(weight) == "aten.slice":
+        source = tables_of(given["self"])
+        return Tables(*(None if table is None else _like(weight, table, *weight.args[1:]) for table in source))
+    parts = [tables_of(part) for part in given["tensors"]]
+    columns = list(zip(*parts, strict=True))
+    return Tables(*(None if column[0] is None else _like(weight, list(column), 0) for column in columns))
+
+
+def _like(node: fx.Node, *args: Any) -> fx.Node:
+    """The same op on other operands."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    return insert(node.graph, str(node.target), *args, like=node)
+
+
+def _check(linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat) -> None:
+    rows, columns = (int(size) for size in value(arguments(linear)["weight"]).shape)
+    groups = (rows, -(-columns // (fmt.group_size or columns)))
+    wanted: list[tuple[str, Tensor | None, torch.dtype, tuple[int, ...]]] = [
+        ("codes", codes, torch.uint8, (rows, columns)),
+        ("scale", scale, torch.float16, groups),
+    ]
+    if (zero is None) != fmt.symmetric or fmt.is_float:
+        raise UsageError(f"{site(linear)}: {fmt} takes {'no' if fmt.symmetric or fmt.is_float else ''} zero points")
+    if zero is not None:
+        wanted.append(("zero", zero, torch.uint8, groups))
+    for name, held, dtype, shape in wanted:
+        if held is not None and (held.dtype != dtype or tuple(held.shape) != shape):
+            found = f"{held.dtype} {list(held.shape)}"
+            raise UsageError(f"{site(linear)}: {name} of {fmt} is {found}, expected {dtype} {list(shape)}")
+    if int(codes.max()) >= 2**fmt.bits or not torch.isfinite(scale).all():
+        raise UsageError(f"{site(linear)}: codes beyond {fmt.bits} bits, or scales that are not finite")
+
+
+def _table(gm: fx.GraphModule, held: Tensor, linear: fx.Node, name: str, sources: dict[str, int]) -> fx.Node:
+    """A stored constant named after the linear; it stands before every call, as others may come to read it."""
+    stem = f"{hf_name(linear) or 'linear'}.{name}".replace(".", "_")
+    taken = sum(key == stem or key.startswith(f"{stem}__") for key in gm._buffers)
+    key = f"{stem}__{taken}" if taken else stem
+    gm.register_buffer(key, held.detach().contiguous())
+    first = next(node for node in gm.graph.nodes if node.op == "call_function")
+    with gm.graph.inserting_before(first):
+        node = gm.graph.create_node("get_attr", key, name=key)
+    shape = tuple(held.shape)
+    node.meta.update(val=value(linear).new_empty(shape, dtype=held.dtype), hf=hf_name(linear), **{SOURCES: sources})
+    return node
