@@ -8,26 +8,28 @@ and gives an artifact's values up to how sums are rounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from edgeq.errors import UsageError
 from edgeq.evaluate.windows import Logits
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, output
+from edgeq.ir.ops.grid import grid
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 from edgeq.passes.last_row import ROW_WISE
-from edgeq.quant.format import WeightFormat
+from edgeq.quant.format import K_MULTIPLE, WeightFormat
 from edgeq.quant.quantizer import dequantize, quantize
 from edgeq.quant.simulate import fake_tensor, fake_tokens
 
 ACT = re.compile(r"a(\d+)(s?)")
 HEADS = ("aten.linear", "edgeq.qlinear")
+EVERY_ROW = slice(None)
 
 
 class GraphModel:
@@ -36,67 +38,86 @@ class GraphModel:
     Args:
         gm: a token or static graph, not rewritten afterwards. weights: reads stored tensors by name.
         ranges: how groups of up to 4 bits get their scale where the graph does not say (`edgeq.quant.ranges`).
+        wanted: activations that `run` returns; None: the graph's outputs.
+
+    Attributes:
+        nodes: activations that the wanted ones need, in order. head: the output head, see `head_of`.
 
     Raises:
         UsageError: the graph has caches.
     """
 
-    def __init__(self, gm: fx.GraphModule, weights: Reads, ranges: str = "minmax") -> None:
+    def __init__(
+        self, gm: fx.GraphModule, weights: Reads, ranges: str = "minmax", wanted: Sequence[fx.Node] | None = None
+    ) -> None:
         if calls(gm, "edgeq.cached_attention"):
             raise UsageError("graphs are scored without caches: score it before add-cache")
-        self._gm, self._weights, self._ranges = gm, weights, ranges
+        self._weights, self._ranges = weights, ranges
         self._held: dict[tuple[str, ...], Tensor] = {}
-        self._last_use = last_uses(gm.graph)
-        self._head = head_of(gm)
+        self.wanted = list(output(gm).all_input_nodes if wanted is None else wanted)
+        needed = _needed(self.wanted)
+        self.nodes = [node for node in gm.graph.nodes if node in needed and node.op == "call_function"]
+        self._inputs = [node for node in needed if node.op == "placeholder"]
+        self._ends = last_uses(gm.graph)
+        self.head = head_of(gm)
 
     @torch.no_grad()  # not inference_mode: quantizers work in threads of their own
-    def run(self, given: Mapping[str, Tensor], first: int = 0) -> list[Tensor]:
-        """Outputs, in the graph's order; of a language model only rows `first`.. go through the output head.
+    def run(self, given: Mapping[str, Tensor], rows: slice = EVERY_ROW) -> list[Tensor]:
+        """Wanted values; of a language model only those rows go through the output head.
 
         given: inputs by placeholder name; UsageError when one is missing.
         """
-        self._check(given)
-        known: dict[fx.Node, Any] = {}
-        for node in self._gm.graph.nodes:
-            if node.op == "placeholder":
-                known[node] = given.get(str(node.target))
-            elif node.op == "call_function" and not is_weight(node):
-                known[node] = self._value(node, known, first if node is self._head else 0)
-                for used in self._last_use.get(node, ()):
-                    known.pop(used, None)
-        return [self._find(node, known) for node in output(self._gm).all_input_nodes]
+        known = self.given(given)
+        self.walk(self.nodes, known, lambda node: self.value(node, known, rows))
+        return [self.find(node, known) for node in self.wanted]
 
-    def _check(self, given: Mapping[str, Tensor]) -> None:
-        missing = [name for name, node in inputs(self._gm).items() if node.users and name not in given]
-        if missing:
+    def given(self, given: Mapping[str, Tensor]) -> dict[fx.Node, Any]:
+        """The inputs that are needed, by placeholder; UsageError when one is missing."""
+        if missing := [str(node.target) for node in self._inputs if str(node.target) not in given]:
             raise UsageError(f"the graph also takes {', '.join(missing)}")
+        return {node: given[str(node.target)] for node in self._inputs}
 
-    def _value(self, node: fx.Node, known: dict[fx.Node, Any], first: int) -> Any:
+    def walk(self, nodes: Sequence[fx.Node], known: dict[fx.Node, Any], value: Callable[[fx.Node], Any]) -> None:
+        """Put the values of consecutive nodes into `known`, which loses what only they read (but not the wanted)."""
+        for node in nodes:
+            known[node] = value(node)
+            for used in self._ends.get(node, ()):
+                if used not in self.wanted:
+                    known.pop(used, None)
+
+    def value(self, node: fx.Node, known: Mapping[fx.Node, Any], rows: slice = EVERY_ROW) -> Any:
+        """What a node computes of `known` values; the output head, of those rows alone."""
         if op(node) == "edgeq.qembedding":
             named = arguments(node)
             return self._on_grid(named["w"], None, None, named["weight"])[known[named["ids"]]]
+        cut = rows if node is self.head else EVERY_ROW
         if op(node) == "edgeq.qlinear":
-            return self._linear(node, known, first)
-        if first and self._head is not None and node is self._head:
-            x = node.args[0]
-            return call(node, lambda n: self._find(n, known)[..., first:, :] if n is x else self._find(n, known))
-        return call(node, lambda source: self._find(source, known))
+            return self._linear(node, known, cut)
+        if cut is not EVERY_ROW:  # of a head, which reads one activation
+            return call(node, lambda n: self.weight(n) if is_weight(n) else known[n][..., cut, :])
+        return call(node, lambda source: self.find(source, known))
 
-    def _find(self, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
-        return self._weight(node) if is_weight(node) else known[node]
+    def find(self, node: fx.Node, known: Mapping[fx.Node, Any]) -> Any:
+        """The value of an activation or a weight."""
+        return self.weight(node) if is_weight(node) else known[node]
 
-    def _linear(self, node: fx.Node, known: dict[fx.Node, Any], first: int) -> Tensor:
-        named = arguments(node)
-        w = self._on_grid(named["w"], named.get("w_scale"), named.get("w_zero"), named["weight"])
-        scale = None if named["x_scale"] is None else self._weight(named["x_scale"])
-        x = rounded(known[named["x"]][..., first:, :].float(), named["act"], scale)
-        return linear(x, w, None if named["bias"] is None else self._weight(named["bias"]).float())
-
-    def _weight(self, node: fx.Node) -> Tensor:
+    def weight(self, node: fx.Node) -> Tensor:
+        """The value of a weight expression, held from now on."""
         key = (_name(node),)
         if key not in self._held:
             self._held[key] = weight_value(node, self._weights)
         return self._held[key]
+
+    def forget(self) -> None:
+        """Hold no weights any more; they are read again when they are needed."""
+        self._held.clear()
+
+    def _linear(self, node: fx.Node, known: Mapping[fx.Node, Any], rows: slice) -> Tensor:
+        named = arguments(node)
+        w = self._on_grid(named["w"], named.get("w_scale"), named.get("w_zero"), named["weight"])
+        scale = None if named["x_scale"] is None else self.weight(named["x_scale"])
+        x = rounded(known[named["x"]][..., rows, :].float(), named["act"], scale)
+        return linear(x, w, None if named["bias"] is None else self.weight(named["bias"]).float())
 
     def _on_grid(self, w: fx.Node, scale: fx.Node | None, zero: fx.Node | None, weight: str) -> Tensor:
         """f32 `[N, K]`; what it is made of is not kept."""
@@ -119,7 +140,7 @@ def graph_logits(gm: fx.GraphModule, weights: Reads, ranges: str = "minmax") -> 
     def logits(tokens: list[int]) -> NDArray[np.floating]:
         count = len(tokens)
         given = {"input_ids": torch.tensor([tokens]), "position_ids": torch.arange(count)[None]}
-        return model.run(given, count // 2)[0][0, -(count - count // 2) :].float().numpy()
+        return model.run(given, slice(count // 2, None))[0][0, -(count - count // 2) :].float().numpy()
 
     return logits
 
@@ -149,10 +170,28 @@ def _values(read: list[Tensor | None], fmt: WeightFormat, ranges: str) -> Tensor
     w, scale, zero = read
     assert w is not None
     if scale is None:
-        stored = quantize(w, fmt, ranges if fmt.bits <= 4 else "minmax")
-    else:
-        stored = w.numpy(), scale.half().numpy(), None if zero is None else zero.numpy()
-    return torch.from_numpy(dequantize(*stored, fmt))
+        return on_grid(w, fmt, ranges)
+    return grid(w, scale, zero, weight=str(fmt))
+
+
+def on_grid(w: Tensor, fmt: WeightFormat, ranges: str = "minmax") -> Tensor:
+    """f32 `[N, K]`: w as packing stores it, rounded to nearest; any width, as zero columns fill it up."""
+    columns = w.shape[1]
+    filled = pad(w, (0, -columns % K_MULTIPLE))
+    stored = quantize(filled, fmt, ranges if fmt.bits <= 4 else "minmax")
+    return torch.from_numpy(dequantize(*stored, fmt))[:, :columns].contiguous()
+
+
+def _needed(wanted: Sequence[fx.Node]) -> set[fx.Node]:
+    """What those are computed from, themselves and placeholders included, weights not."""
+    needed: set[fx.Node] = set()
+    todo = list(wanted)
+    while todo:
+        node = todo.pop()
+        if node not in needed and not is_weight(node):
+            needed.add(node)
+            todo += node.all_input_nodes
+    return needed
 
 
 def _name(node: fx.Node | None) -> str:

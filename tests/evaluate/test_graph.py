@@ -14,10 +14,14 @@ from edgeq.evaluate.perplexity import perplexity
 from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.frontend.source import open_model
 from edgeq.ir.execute import Reference
-from edgeq.ir.graph import op
+from edgeq.ir.graph import arguments, calls, op
 from edgeq.ir.ops.matrix import quantize_tokens
+from edgeq.ir.values import weight_value
+from edgeq.passes.grids import put_on_grid
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.quantizer import quantize
 from tests.tiny import write_tiny_llama
 
 TOKENS = np.random.default_rng(0).integers(0, 250, 96).tolist()
@@ -64,6 +68,19 @@ def test_a_quantized_graph_gives_what_kernels_must(folder, bits: str) -> None:
     assert np.abs(found - expected).mean() < 2e-3 * np.abs(expected).max()
 
 
+def test_stored_numbers_are_taken_as_they_are(folder) -> None:
+    gm, weights = graph(folder)
+    fmt = WeightFormat.parse("w3g32a")
+    for linear in calls(gm, "aten.linear")[:-1]:
+        weight = weight_value(arguments(linear)["weight"], weights)
+        put_on_grid(gm, linear, *(torch.from_numpy(t) for t in quantize(weight, fmt, "mse")), fmt)
+    float_grid = graph_logits(gm, weights)(TOKENS)
+    run_pipeline(gm, parse_pipeline("quantize{bits=w4a16headfp32},merge-linears"), Context(weights))
+    stored = graph_logits(gm, weights)(TOKENS)
+    assert {arguments(node)["weight"] for node in calls(gm, "edgeq.qlinear")} == {"w3g32a", "f32"}
+    np.testing.assert_allclose(stored, float_grid, atol=1e-4 * np.abs(stored).max())
+
+
 def test_weights_are_read_once(folder) -> None:
     gm, weights = graph(folder, "merge-linears,quantize{bits=w4a8}")
     counted = Counted(weights)
@@ -80,7 +97,7 @@ def test_only_scored_rows_go_through_the_head(folder) -> None:
     model = GraphModel(gm, weights)
     given = {"input_ids": torch.tensor([TOKENS]), "position_ids": torch.arange(96)[None]}
     assert op(head_of(gm)) == "edgeq.qlinear"
-    whole, part = model.run(given)[0], model.run(given, first=90)[0]
+    whole, part = model.run(given)[0], model.run(given, slice(90, None))[0]
     assert part.shape == (1, 6, 272)
     torch.testing.assert_close(part, whole[:, 90:])
 
