@@ -14,9 +14,11 @@ from edgeq.ir.graph import arguments, calls, insert, op, site, value
 from edgeq.ir.values import weight_value
 from edgeq.ir.verify import is_static
 from edgeq.passes.clips.clip_search import find_limits, gram
-from edgeq.passes.folds.calibrated import decision_name, quant_spec
+from edgeq.passes.folds.calibrated import decision_name, quant_of, quant_spec
 from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.folding import replace_argument, table
+from edgeq.passes.folds.weight_key import key_of
+from edgeq.passes.grids import holds_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import heads
 from edgeq.quant.simulate import QuantSpec
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from edgeq.calibrate.stream import Captured
 
 METHODS = ("output", "mse")
+Quants = dict[fx.Node, QuantSpec]
 
 
 @dataclass(frozen=True)
@@ -68,35 +71,40 @@ class ClipWeights(Pass):
         """Clip every linear but the output's; run before add-cache. UsageError without weights, or samples it needs."""
         if context.weights is None:
             raise UsageError("the pass clip-weights looks at weights: it needs a model, not a graph from text")
-        quant = quant_spec(self.bits, context)
-        if quant.weight_bits >= 16:
-            raise UsageError(f"{self}: weights of {quant.weight_bits} bits are stored as they are: nothing to clip")
-        reasons = {linear: self._why_not(gm, linear) for linear in calls(gm, "aten.linear")}
+        default = quant_spec(self.bits, context)
+        if default.weight_bits >= 16 and not context.formats:
+            raise UsageError(f"{self}: weights of {default.weight_bits} bits are stored as they are: nothing to clip")
+        quants = {linear: quant_of(linear, context, self.bits) for linear in calls(gm, "aten.linear")}
+        reasons = {linear: self._why_not(gm, linear, quants[linear]) for linear in quants}
         linears = [linear for linear, reason in reasons.items() if not reason]
-        self._decide(gm, linears, quant, context)
+        self._decide(gm, linears, quants, context)
         known = {linear: context.decisions.get(decision_name(self, context), key_of(linear)) for linear in linears}
-        changed = [_clip(gm, linear, found, quant) for linear, found in known.items() if found is not None]
+        changed = [_clip(gm, linear, found, quants[linear]) for linear, found in known.items() if found is not None]
         reasons |= {linear: "no sample reaches it" for linear in linears if known[linear] is None}
         return Report(str(self), tuple(changed), tuple(Site(site(n), why) for n, why in reasons.items() if why))
 
-    def _why_not(self, gm: fx.GraphModule, linear: fx.Node) -> str:
+    def _why_not(self, gm: fx.GraphModule, linear: fx.Node, quant: QuantSpec) -> str:
         weight = arguments(linear)["weight"]
+        if holds_grid(weight):
+            return "its weight lies on a grid already"
+        if quant.weight_bits >= 16:
+            return f"its weights of {quant.weight_bits} bits are stored as they are"
         if any(op(user) == "aten.embedding" for leaf in stored(weight) for user in leaf.users):
             return "its weight is also the token embedding"
         if linear in set(heads(gm)):
             return "it makes the output, which has a format of its own"
         return "attention scores are made of it" if not self.scores and makes_scores(linear) else ""
 
-    def _decide(self, gm: fx.GraphModule, linears: list[fx.Node], quant: QuantSpec, context: Context) -> None:
+    def _decide(self, gm: fx.GraphModule, linears: list[fx.Node], quants: Quants, context: Context) -> None:
         name = decision_name(self, context)
         missing = {key_of(n): n for n in linears if context.decisions.get(name, key_of(n)) is None}
         if self.method == "mse":
             for key, linear in missing.items():
-                context.decisions.put(name, key, self._limits(linear, None, quant, context))
+                context.decisions.put(name, key, self._limits(linear, None, quants[linear], context))
         elif missing:
-            self._measure(gm, missing, quant, context)
+            self._measure(gm, missing, quants, context)
 
-    def _measure(self, gm: fx.GraphModule, missing: dict[str, fx.Node], quant: QuantSpec, context: Context) -> None:
+    def _measure(self, gm: fx.GraphModule, missing: dict[str, fx.Node], quants: Quants, context: Context) -> None:
         samples = context.samples(gm)
         if not samples:
             raise UsageError("the pass clip-weights measures activations: this graph has no samples (see --calib)")
@@ -106,7 +114,7 @@ class ClipWeights(Pass):
             for key, linear in missing.items():
                 if linear.args[0] in captured:
                     rows = torch.cat(_rows(gm, captured, linear.args[0]))
-                    context.decisions.put(name, key, self._limits(linear, rows, quant, context))
+                    context.decisions.put(name, key, self._limits(linear, rows, quants[linear], context))
 
         stream(
             gm, context.weights, samples, wanted.__contains__, visit,
@@ -119,19 +127,6 @@ class ClipWeights(Pass):
         products = torch.eye(size)[None] if rows is None else gram(_some(rows.float(), self.tokens), size)
         found = find_limits(weight, products, quant, tuple(1 - i * self.shrink for i in range(self.steps)))
         return {"low": found.low, "high": found.high, "errors": torch.tensor([found.before, found.after])}
-
-
-def key_of(linear: fx.Node) -> str:
-    """The weight of a linear as an expression over stored tensors, the same in every entry of a model."""
-    return _text(arguments(linear)["weight"])
-
-
-def _text(node: object) -> str:
-    if not isinstance(node, fx.Node):
-        return str([_text(x) for x in node] if isinstance(node, list | tuple) else node)
-    if node.op == "get_attr":
-        return str(node.target) if list(stored(node)) else "table"
-    return f"{op(node)}({', '.join(map(_text, node.args))})"
 
 
 def makes_scores(linear: fx.Node) -> bool:

@@ -83,7 +83,7 @@ class Quantize(Pass):
         """Node -> (weight format, activation type)."""
         bits, head = self._formats()
         static = is_static(gm)
-        last = set(_last_linears(gm) if static else heads(gm))
+        last = output_linears(gm)
         chosen: dict[fx.Node, tuple[WeightFormat, str]] = {}
         for node in calls(gm, "aten.linear", "aten.embedding"):
             if op(node) == "aten.embedding":
@@ -179,6 +179,11 @@ def _width_problem(fmt: WeightFormat, columns: int) -> str:
     except UnsupportedError as error:
         return str(error)
     return ""
+
+
+def output_linears(gm: fx.GraphModule) -> set[fx.Node]:
+    """Linears that have the format of the output head."""
+    return set(_last_linears(gm) if is_static(gm) else heads(gm))
 
 
 def heads(gm: fx.GraphModule) -> Iterator[fx.Node]:
