@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ NEEDED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "LICENSE*", 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def hub_snapshot(model: str, revision: str | None) -> Path:
-    """Download (or find in the cache) a hub model; HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
+def hub_snapshot(model: str, revision: str | None, patterns: Sequence[str] = NEEDED) -> Path:
+    """Download (or find in the cache) a hub model's files of these `patterns`.
+
+    HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
 
     Raises:
         ModelError: no such model, no access, or no network.
@@ -29,7 +32,7 @@ def hub_snapshot(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=NEEDED))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:  # network, access and cache faults have no common base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         message = f"{model} is no local folder, and the Hugging Face hub does not give it: {reason}"

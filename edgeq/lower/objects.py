@@ -42,11 +42,11 @@ def _build(kernels: list[Kernel], isa: Isa, path: Path) -> None:
 
 
 def _key(kernels: list[Kernel], isa: Isa) -> str:
-    text = [repr(isa), version("apache-tvm"), _generator_hash(), *sorted(k.name for k in kernels)]
+    text = [repr(isa), version("apache-tvm"), generator_hash(), *sorted(k.name for k in kernels)]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:32]
 
 
-def _generator_hash() -> str:
+def generator_hash() -> str:
     """Hash of the source of kernel factories and of glue's schedule: any change makes new objects."""
     digest = hashlib.sha256()
     folders = (Path(kernels_package.__path__[0]), Path(glue.__path__[0]))

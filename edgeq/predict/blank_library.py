@@ -1,0 +1,54 @@
+"""A plan made runnable without its weights: the very code of an artifact over a sparse file of zeros.
+
+What kernels do does not depend on the values, so its speed is the artifact's. Tensors beyond `cold_bytes()` share the
+memory of earlier ones: what is read next was long evicted from the caches, as in the artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeq.artifact.weights_file import ALIGNMENT
+from edgeq.lower.build import WEIGHTS
+from edgeq.lower.emit import WeightsInfo, emit
+from edgeq.lower.link import KERNELS, LIBRARY, SOURCE, link_library
+from edgeq.lower.objects import kernel_object
+from edgeq.lower.plan import Plan
+from edgeq.lower.toolchain import archive
+from edgeq.predict.machine import best_isa, cold_bytes
+from edgeq.targets import Target
+
+HEADER = (56).to_bytes(8, "little") + b"{}".ljust(56)
+
+
+def write_blank(plan: Plan, sizes: Mapping[str, int], target: Target, folder: Path) -> None:
+    """Write what a Session opens (with `verify=False`) into `folder`, kernels for this machine's variant alone.
+
+    Args:
+        plan: of any entries. sizes: tensor -> bytes, of every weight that the plan names, in the file's order.
+
+    Raises:
+        ToolchainError: as a compile.
+    """
+    isa = best_isa(target)
+    info = shared_layout(sizes, cold_bytes())
+    (folder / SOURCE).write_text(emit(plan, [isa], info, "blank"))
+    archive([kernel_object(plan.kernels().values(), isa)], folder / KERNELS)
+    link_library(target.zig_triple, folder, folder / LIBRARY)
+    with open(folder / WEIGHTS, "wb") as file:
+        file.write(HEADER)
+        file.truncate(info.file_bytes)
+
+
+def shared_layout(sizes: Mapping[str, int], window: int) -> WeightsInfo:
+    """Offsets one after another, from the start again wherever `window` is full; a larger tensor has room as well."""
+    room = max([window, *sizes.values()])
+    offsets: dict[str, int] = {}
+    at = end = 0
+    for name, size in sizes.items():
+        at = 0 if at + size > room else at
+        offsets[name] = at
+        at += -(-size // ALIGNMENT) * ALIGNMENT
+        end = max(end, at)
+    return WeightsInfo(offsets, end, len(HEADER) + end, 0)
