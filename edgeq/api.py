@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def compile(
     calib_length: int = 0,
     seed: int = 0,
     resume: bool = False,
+    formats: Mapping[str, str] | None = None,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
 
@@ -62,6 +63,7 @@ def compile(
         calib_length: tokens of a sample for a language model; 0: as the recipe says.
         seed: of what is drawn at random.
         resume: go on where an interrupted compile to the same output stopped measuring.
+        formats: weight formats of single linears, by Hugging Face name or pattern: `{"*.mlp.*": "w4g128"}`.
 
     Returns:
         The artifact, not yet loaded: nothing runs before its first use.
@@ -74,6 +76,7 @@ def compile(
         "model": model, "target": target, "bits": bits, "context": context, "chunk": chunk, "revision": revision,
         "calib": calib, "lengths": lengths, "batch": batch, "image_size": image_size, "points": points,
         "recipe": recipe, "passes": passes, "calib_samples": calib_samples, "calib_length": calib_length, "seed": seed,
+        "formats": formats,
     }  # fmt: skip
     return _compile(options, Path(output), overwrite, resume, progress)
 
@@ -108,7 +111,9 @@ def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool,
     options = make_options(**given)
     check_output(output, overwrite)
     from edgeq.compiling.compiler import compile_into
+    from edgeq.compiling.refusals import refuse_without_kernel
 
+    refuse_without_kernel(options)
     with artifact_folder(output, overwrite) as folder, kept_work(output, resume) as journal:
         compile_into(folder, options, progress or (lambda stage, done, total: None), journal)
     return Artifact(output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
 from edgeq.ir.verify import is_static
-from edgeq.passes.folds.calibrated import decision_name, fold_chosen, quant_spec
+from edgeq.passes.folds.calibrated import decision_name, fold_chosen, quant_of
 from edgeq.passes.folds.fold_points import FoldPoint
 from edgeq.passes.folds.objective import Objective, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
@@ -21,6 +21,7 @@ from edgeq.passes.pass_ import Context, Pass, Report
 if TYPE_CHECKING:
     from edgeq.calibrate.samples import Sample
     from edgeq.calibrate.stream import Captured
+    from edgeq.quant.simulate import QuantSpec
 
 FLOOR = 1e-4
 
@@ -71,11 +72,11 @@ class Awq(Pass):
         return f"alpha {decision['alpha'].item():.3g}"
 
     def _choose(self, point: FoldPoint, captured: Captured, context: Context) -> dict[str, Tensor]:
-        quant = quant_spec(self.bits, context)
-        quant = quant if self.act else replace(quant, act="none")
-        objective = Objective(point, captured, context.weights, quant, self.tokens)
+        quants = {linear: self._quant(linear, context) for linear in point.consumers}
+        objective = Objective(point, captured, context.weights, quants.__getitem__, self.tokens)
         mean = point.share(torch.cat(captured.rows(point.activation)).float().abs().mean(0), "mean")
-        columns = point.share(column_means(point, context.weights, quant.group_size), "mean") if self.duo else None
+        groups = {linear: quant.group_size for linear, quant in quants.items()}
+        columns = point.share(column_means(point, context.weights, groups), "mean") if self.duo else None
         known: dict[int, tuple[float, Tensor | None]] = {-1: (objective.error(), None)}
 
         def measure(index: int) -> float:
@@ -89,6 +90,10 @@ class Awq(Pass):
         error, scale = known[index]
         found = {"errors": torch.tensor([known[-1][0], error]), "alpha": torch.tensor(max(index, 0) * self.step)}
         return found if scale is None else {**found, "scale": scale}
+
+    def _quant(self, linear: fx.Node, context: Context) -> QuantSpec:
+        quant = quant_of(linear, context, self.bits)
+        return quant if self.act else replace(quant, act="none")
 
     def _search(self, measure: Callable[[int], float]) -> None:
         """Measure indices of alpha: all, or every fourth, then two and one beside the best so far."""
@@ -120,12 +125,15 @@ def awq_scale(mean: Tensor, alpha: float, columns: Tensor | None = None) -> Tens
     return scale / (scale.max() * scale.min()).sqrt()
 
 
-def column_means(point: FoldPoint, weights: Reads, group: int = 0) -> Tensor:
-    """f32 `[K]`: mean over rows of all consumers of |W|, each relative to the largest of its group in its row."""
+def column_means(point: FoldPoint, weights: Reads, groups: Mapping[fx.Node, int] | None = None) -> Tensor:
+    """f32 `[K]`: mean over rows of all consumers of |W|, each relative to the largest of its group in its row.
+
+    groups: weights of a group of each consumer, 0 (and left out): a row.
+    """
     total, rows = torch.zeros(()), 0
     for linear in point.consumers:
         w = weight_value(arguments(linear)["weight"], weights).float().abs()
-        parts = w.split(group or w.shape[1], dim=1)
+        parts = w.split((groups or {}).get(linear, 0) or w.shape[1], dim=1)
         largest = [part.amax(1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny) for part in parts]
         total = total + torch.cat([p / m for p, m in zip(parts, largest, strict=True)], 1).sum(0)
         rows += len(w)

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from edgeq.errors import UsageError
 from edgeq.ir.graph import op
-from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_spec
+from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_of
 from edgeq.passes.folds.fold_points import FoldPoint
 from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Range, Report
@@ -79,7 +79,7 @@ class Osplus(Pass):
         own = Range(point.share(own.low, "min"), point.share(own.high, "max"))
         z = (own.low + own.high) / 2 if self.shift and not self.why_no_shift(point) else None
         columns = point.share(column_absmax(point, context.weights))
-        objective = Objective(point, captured, context.weights, quant_spec(self.bits, context), self.tokens)
+        objective = Objective(point, captured, context.weights, lambda n: quant_of(n, context, self.bits), self.tokens)
         scales = [s for s in self._scales(own, z) if s is None or fits(columns, s)]
         at, error = least(lambda i: objective.error(scales[i], z), len(scales), self.stride)
         unchanged = objective.error()

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments
 from edgeq.ir.values import Reads, weight_value
-from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_spec
+from edgeq.passes.folds.calibrated import channel_range, fold_chosen, quant_of
 from edgeq.passes.folds.fold_points import FoldPoint
 from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Report
@@ -71,7 +71,7 @@ class Smooth(Pass):
         columns = column_absmax(point, context.weights)
         if not self.search:
             return {"scale": self._scale(point, largest, columns, self.alpha)}
-        objective = Objective(point, captured, context.weights, quant_spec(self.bits, context), self.tokens)
+        objective = Objective(point, captured, context.weights, lambda n: quant_of(n, context, self.bits), self.tokens)
         scales = [self._scale(point, largest, columns, alpha) for alpha in ALPHAS]
         at, error = least(lambda i: objective.error(scales[i]), len(scales), STRIDE)
         summary = torch.tensor([objective.error(), error])

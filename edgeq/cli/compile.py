@@ -27,6 +27,13 @@ EXAMPLES = (
 )
 RECIPE = "fast, balanced or best: passes that prepare the model  [default: fast]."
 CALIB = "Text, .jsonl, .parquet, folder of images, dataset; self; none  [default: a text of edgeq's]."
+FORMATS = 'Weight formats of single linears, a JSON file: {"*.mlp.*": "w4g128"}.'
+
+
+def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> dict[str, str] | None:
+    from edgeq.compiling.config import read_formats
+
+    return None if file is None else read_formats(file)
 
 
 @click.command("compile", cls=Command, examples=EXAMPLES, short_help="Compile a model into a folder that runs.")
@@ -34,6 +41,7 @@ CALIB = "Text, .jsonl, .parquet, folder of images, dataset; self; none  [default
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Options of an artifact's edgeq.json, or a file.")
 @click.option("--target", default="native", show_default=True, help="What to compile for; `edgeq targets` lists them.")
 @click.option("--bits", default="w4a8", show_default=True, help="Bits of weights, activations, KV cache: w4a8g64kv8.")
+@click.option("--formats", type=click.Path(path_type=Path), callback=_formats, help=FORMATS)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--recipe", default="", metavar="NAME", help=RECIPE)
 @click.option("--pass", "passes", multiple=True, metavar="NAME{OPTION=VALUE}", help="A pass instead; repeat for more.")

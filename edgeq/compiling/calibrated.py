@@ -54,7 +54,10 @@ def run_all(
     with threads_of(options):
         kept = decisions(journal, source, options, measured)
         samples = Chained(entries, source.weights, measured.samples, progress).samples
-        shared = Context(source.weights, samples=samples, decisions=kept, progress=progress, bits=options.bits)
+        shared = Context(
+            source.weights, samples=samples, decisions=kept, progress=progress, bits=options.bits,
+            formats=options.formats,
+        )  # fmt: skip
         resolved = options.resolved or _resolve(by_length, shared, tried, measured)
         refuse_without_samples(options, resolved.passes, by_length, measured)
         progress(f"recipe {describe(options, resolved, measured)}", 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,38 @@ from edgeq.artifact.space import cannot_write
 from edgeq.artifact.verify import hash_folder
 from edgeq.compiling.calibrated import run_all
 from edgeq.compiling.options import Options
-from edgeq.compiling.refusals import refuse_idle
-from edgeq.errors import UsageError
-from edgeq.frontend.entries import EntryGraph, load_entries
-from edgeq.frontend.source import Source, open_model
+from edgeq.compiling.prepared import Prepared, prepare, resolved_context
+from edgeq.frontend.entries import EntryGraph
+from edgeq.frontend.source import Source
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
+from edgeq.lower.emit import WeightsInfo
 from edgeq.lower.lowering import lower_entries
+from edgeq.lower.plan import Plan
 
 __all__ = ["Options", "compile_into", "resolved_context"]
 
 Progress = Callable[[str, int, int], None]
-POSITIONS = 16  # the caches hold whole vectors of positions
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the plan, and where its weights lie in the file."""
+
+    plan: Plan
+    weights: WeightsInfo
 
 
 def compile_into(folder: Path, options: Options, progress: Progress, journal: Path | None = None) -> None:
     """Write every file of the artifact into an empty folder; what is measured is kept in `journal` to go on from."""
-    progress("read the model's config", 0, 0)
-    source = open_model(options.model, options.revision)
-    progress("export the graphs", 0, 0)
-    entries = load_entries(source, options.shapes, progress=progress)
-    refuse_idle(options, entries)
-    decodes = any(entry.kind == "token" for entry in entries)
-    context = resolved_context(options.context, source.config) if decodes else 0
-    chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
+    write_artifact(folder, options, prepare(options, progress), progress, journal)
+
+
+def write_artifact(
+    folder: Path, options: Options, prepared: Prepared, progress: Progress, journal: Path | None = None
+) -> Written:
+    """`compile_into` of a model that is open and exported already; its graphs are spent."""
+    source, entries, context, chunk = prepared.source, prepared.entries, prepared.context, prepared.chunk
     passed = run_all(entries, source, options, context, progress, journal)
     progress("lower to kernels", 0, 0)
     plan, table = lower_entries(entries, source.weights, context, chunk)
@@ -57,28 +66,19 @@ def compile_into(folder: Path, options: Options, progress: Progress, journal: Pa
         entries=[describe_entry(e) for e in plan.entries],
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
         variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
-        memory=describe_memory(plan, info.file_bytes, chunk if decodes else 0),
+        memory=describe_memory(plan, info.file_bytes, chunk if prepared.decodes else 0),
         task=_task(source, entries),
         recipe=passed.recipe,
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in passed.reports for s in r.declined],
     )
     manifests.write(manifest, folder)
+    return Written(plan, info)
 
 
 def _task(source: Source, entries: list[EntryGraph]) -> dict[str, Any]:
     from edgeq.tasks.describe import task_of
 
     return task_of(source.config, source.assets, entries, source.weights.read)
-
-
-def resolved_context(wanted: int, config: Any) -> int:
-    """Tokens that the artifact holds: as asked, at most what the model was made for, in whole vectors of 16."""
-    names = ("max_target_positions", "max_position_embeddings", "n_positions")
-    most = next((found for name in names if (found := getattr(config, name, None))), wanted)
-    context = min(wanted, int(most)) // POSITIONS * POSITIONS
-    if not context:
-        raise UsageError(f"--context {wanted}: give at least {POSITIONS} (the model takes up to {most} tokens)")
-    return context
 
 
 def write_assets(source: Source, folder: Path) -> None:

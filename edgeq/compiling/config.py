@@ -20,6 +20,7 @@ KINDS = {
     **dict.fromkeys(("context", "chunk", "points", "calib_samples", "calib_length", "seed"), "a whole number"),
     **dict.fromkeys(("lengths", "batch", "image_size"), "a list of whole numbers"),
     "passes": "a list of texts",
+    "formats": "an object of texts",
 }
 OPTIONAL = ("revision", "image_size")  # may be null
 # What the passes of a recipe and their measurements do not depend on.
@@ -65,28 +66,37 @@ def merged(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def read_formats(file: Path) -> dict[str, str]:
+    """`--formats FILE`: a JSON object, Hugging Face module names or patterns -> weight formats; raises UsageError."""
+    body = _parse(file, "--formats")
+    if wrong := [key for key, text in body.items() if not isinstance(text, str)]:
+        raise UsageError(f'--formats {file}: {wrong[0]} has no format; write {{"model.layers.0.mlp.down_proj": "w8"}}')
+    return body
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
 def _check(file: Path, key: str, value: Any) -> None:
     """Raise UsageError for a value of another JSON type than the argument's."""
-    items = value if isinstance(value, list) else [value]
+    whole = dict if KINDS[key].startswith("an object") else list if KINDS[key].startswith("a list") else None
+    items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
     kind = str if "text" in KINDS[key] else int
-    listed = KINDS[key].startswith("a list")
-    fits = isinstance(value, list) == listed and all(isinstance(i, kind) and not isinstance(i, bool) for i in items)
+    right = isinstance(value, whole) if whole else not isinstance(value, dict | list)
+    fits = right and all(isinstance(i, kind) and not isinstance(i, bool) for i in items)
     if not fits and not (value is None and key in OPTIONAL):
         raise UsageError(f"-c {file}: {key} is {json.dumps(value)}; give {KINDS[key]}")
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path, option: str = "-c") -> dict[str, Any]:
+    wanted = "an edgeq.json or a file of options" if option == "-c" else "an object of module names and formats"
     try:
         body = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        why = f"cannot be read as JSON ({error}); give an edgeq.json or a file of options"
-        raise UsageError(f"-c {file}: {why}") from error
+        raise UsageError(f"{option} {file}: cannot be read as JSON ({error}); give {wanted}") from error
     if not isinstance(body, dict):
-        raise UsageError(f"-c {file}: not a JSON object; give an edgeq.json or a file of options")
+        raise UsageError(f"{option} {file}: not a JSON object; give {wanted}")
     return body
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from edgeq.compiling.recipes import RECIPES
 from edgeq.errors import UsageError
 from edgeq.frontend.interfaces import Shapes
 from edgeq.quant.bits import Bits
+from edgeq.quant.format import WeightFormat
 from edgeq.targets import Target, find
 
 
@@ -38,6 +39,7 @@ class Options:
         recipe: a name of RECIPES. passes: the calibrated passes instead of a recipe's.
         samples, length: how much is measured, 0: as much as the recipe says. seed: of everything drawn at random.
         resolved: of an earlier compile that this one repeats.
+        formats: weight formats of single linears, Hugging Face names or patterns -> `w4g64a`.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Options:
     length: int = 0
     seed: int = 0
     resolved: Resolved | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_options(
@@ -74,6 +77,7 @@ def make_options(
     calib_length: int = 0,
     seed: int = 0,
     resolved: Resolved | None = None,
+    formats: Mapping[str, str] | None = None,
 ) -> Options:
     """Options from what the command line and `edgeq.compile` take; raises UsageError for what means nothing."""
     _at_least(1, context=(context,), chunk=(chunk,), lengths=lengths, batch=batch, points=(points,))
@@ -83,7 +87,7 @@ def make_options(
     chosen, parsed = find(target), Bits.parse(bits)
     return Options(
         model, chosen, parsed, context, chunk, revision, calib, shapes, _recipe(recipe, passes), _spelt(passes),
-        calib_samples, calib_length, seed, resolved,
+        calib_samples, calib_length, seed, resolved, _formats(formats or {}),
     )  # fmt: skip
 
 
@@ -107,7 +111,20 @@ def record(options: Options) -> dict[str, Any]:
         "calib_samples": options.samples,
         "calib_length": options.length,
         "seed": options.seed,
+        "formats": dict(options.formats),
     }
+
+
+def _formats(given: Mapping[str, str]) -> dict[str, str]:
+    """In canonical text; UsageError names the module whose format is unknown."""
+    return {module: _format(module, text) for module, text in given.items()}
+
+
+def _format(module: str, text: str) -> str:
+    try:
+        return str(WeightFormat.parse(text))
+    except UsageError as error:
+        raise UsageError(f"--formats {module}: {error}") from error
 
 
 def _at_least(least: int, **given: Sequence[int]) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from edgeq.compiling.recipes import measures
 from edgeq.errors import UsageError
 from edgeq.frontend.interfaces import Shapes
-from edgeq.ir.graph import inputs
+from edgeq.ir.graph import calls, hf_name, inputs
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.per_linear import modules_of, unused
 
 if TYPE_CHECKING:
     from edgeq.compiling.measured import Measured
@@ -30,6 +32,25 @@ def refuse_idle(options: Options, entries: Sequence[EntryGraph]) -> None:
     if given := [name for name, is_idle in idle.items() if is_idle]:
         listed = ", ".join(entry.name for entry in entries)
         raise UsageError(f"{', '.join(given)} means nothing to {options.model} (entries: {listed}): leave it out")
+
+
+def refuse_without_kernel(options: Options) -> None:
+    """Raise UsageError for bits and formats that can be simulated but not compiled."""
+    texts = {f"--bits {options.bits}": options.bits.without_kernel}
+    for module, text in options.formats.items():
+        fmt = WeightFormat.parse(text)
+        texts[f"--formats {module}: {text}"] = "" if fmt.has_kernel else f"weights of {fmt.bits} bits"
+    for said, what in texts.items():
+        if what:
+            raise UsageError(f"{said}: {what} have no kernel yet; simulate with `python benchmarks/recipes.py`")
+
+
+def refuse_unknown_modules(options: Options, entries: Sequence[EntryGraph]) -> None:
+    """Raise UsageError for names of `--formats` that no linear has."""
+    modules = [name for entry in entries for n in calls(entry.gm, "aten.linear") for name in modules_of(hf_name(n))]
+    if missing := unused(options.formats, modules):
+        some = ", ".join(dict.fromkeys(modules[:4]))
+        raise UsageError(f"--formats: {', '.join(missing)} names no linear of {options.model} (such as {some})")
 
 
 def refuse_idle_data(options: Options, pipelines: Sequence[Sequence[str]]) -> None:

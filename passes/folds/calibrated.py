@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor, fx
 
 from edgeq.calibrate.stream import stream
 from edgeq.errors import UsageError
-from edgeq.ir.graph import calls
+from edgeq.ir.graph import arguments, calls, hf_name
 from edgeq.passes.folds.fold_points import KINDS, FoldPoint, fold_points
 from edgeq.passes.folds.folding import fold, part_norms
+from edgeq.passes.grids import grid_format
 from edgeq.passes.pass_ import Context, Pass, Range, Report, Site
 from edgeq.quant.bits import Bits
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.per_linear import format_of
 from edgeq.quant.simulate import QuantSpec
 
 if TYPE_CHECKING:
@@ -86,6 +90,22 @@ def quant_spec(text: str, context: Context) -> QuantSpec:
     size = int(group) if group else GROUP if bits == "4" and "pc" not in text else 0
     kind = "none" if act == "16" else "tensor" if static else "token"
     return QuantSpec(int(bits), size, not asymmetric, kind, 8 if act == "16" else int(act))
+
+
+def quant_of(linear: fx.Node, context: Context, bits: str = "") -> QuantSpec:
+    """What a search simulates of one linear: the bits given, else its own format of the compile, else the compile's.
+
+    A weight that lies on a grid already keeps that grid.
+    """
+    text = grid_format(arguments(linear)["weight"])
+    if bits and text is None:
+        return quant_spec(bits, context)
+    own = format_of(hf_name(linear), context.formats) if text is None else WeightFormat.parse(text)
+    spec = quant_spec(bits, context)
+    if own is None:
+        return spec
+    kept = replace(spec, weight_bits=own.bits, group_size=own.group_size, symmetric=own.symmetric)
+    return replace(kept, act="none") if own.is_float else kept
 
 
 def channel_range(point: FoldPoint, captured: Captured) -> Range:

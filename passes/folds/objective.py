@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeq.calibrate.stream import Captured
     from edgeq.quant.simulate import QuantSpec
 
+QuantOf = Callable[[fx.Node], "QuantSpec"]
 
 def wanted_by(point: FoldPoint) -> set[fx.Node]:
     """Activations that `Objective` needs of the point's block."""
@@ -37,14 +38,14 @@ class Objective:
         point: where; its consumers' weights are read as the graph has them now.
         captured: values of the point's block, float.
         weights: the checkpoint.
-        quant: what becomes of weights and activations.
+        quant: what becomes of weights and activations, for all linears or of each.
         tokens: rows that are measured at most. Attention mixes rows, so there whole samples are taken, at least one.
     """
 
     def __init__(
-        self, point: FoldPoint, captured: Captured, weights: Reads, quant: QuantSpec, tokens: int = 512
+        self, point: FoldPoint, captured: Captured, weights: Reads, quant: QuantSpec | QuantOf, tokens: int = 512
     ) -> None:
-        self._point, self._quant = point, quant
+        self._point, self._quant = point, _of_each(point, quant)
         self._parts = [
             part for cone in _measurable(point, captured) for part in _parts(cone, captured, weights, tokens)
         ]
@@ -65,7 +66,7 @@ class Objective:
 
     def _weight(self, linear: fx.Node, scale: Tensor | None) -> Tensor:
         w = next(part.linears[linear][0] for part in self._parts if linear in part.linears)
-        return self._quant.weight(w if scale is None else w * scale)
+        return self._quant[linear].weight(w if scale is None else w * scale)
 
 
 class _Part:
@@ -79,15 +80,17 @@ class _Part:
             made = {linear: functional.linear(self._read(linear), *linears[linear]) for linear in linears}
             self.target = self._judge(made)
 
-    def error(self, stored: dict[fx.Node, Tensor], s: Tensor | None, z: Tensor | None, quant: QuantSpec) -> float:
+    def error(
+        self, stored: dict[fx.Node, Tensor], s: Tensor | None, z: Tensor | None, quant: Mapping[fx.Node, QuantSpec]
+    ) -> float:
         acts: dict[Any, Tensor] = {}
         made: dict[fx.Node, Tensor] = {}
         for linear, (w, b) in self.linears.items():
-            source = linear.args[0]
-            if source not in acts:
-                acts[source] = quant.activation(_moved(self._read(linear), s, z))
+            key = linear.args[0], quant[linear].act, quant[linear].act_bits
+            if key not in acts:
+                acts[key] = quant[linear].activation(_moved(self._read(linear), s, z))
             bias = b if z is None else functional.linear(z, w, b)
-            made[linear] = functional.linear(acts[source], stored[linear], bias)
+            made[linear] = functional.linear(acts[key], stored[linear], bias)
         return float((self._judge(made) - self.target).double().square().sum())
 
     def _read(self, linear: fx.Node) -> Tensor:
@@ -99,6 +102,10 @@ class _Part:
         found = self.cone.value(made, self._other.__getitem__, self._weights)
         rows = found.flatten(0, -2)
         return rows[self._counted] if self._counted is not None and len(self._counted) == len(rows) else rows
+
+
+def _of_each(point: FoldPoint, quant: QuantSpec | QuantOf) -> dict[fx.Node, QuantSpec]:
+    return {linear: quant(linear) if callable(quant) else quant for linear in point.consumers}
 
 
 def _moved(x: Tensor, s: Tensor | None, z: Tensor | None) -> Tensor:
