@@ -85,7 +85,7 @@ def judged_entries(entries: Sequence[EntryGraph], shared: Context, measured: Mea
     for entry in first.values():
         if held_out := measured.held_out(entry.gm):
             shared.progress(f"run {entry.name} in float", 0, 0)
-            found.append(Judged(entry, held_out, outputs(entry, _copied(entry.gm), held_out, shared)))
+            found.append(Judged(entry, held_out, outputs(entry, copied(entry.gm), held_out, shared)))
     if not found:
         raise UsageError(
             f"--recipe best compares pipelines on samples that no pass sees, and there are none that fit "
@@ -96,7 +96,7 @@ def judged_entries(entries: Sequence[EntryGraph], shared: Context, measured: Mea
 
 
 def _damage(passes: Sequence[str], judged: Judged, shared: Context) -> float:
-    gm = _copied(judged.entry.gm)
+    gm = copied(judged.entry.gm)
     steps = parse_pipeline(",".join([*passes, f"quantize{{bits={shared.bits}}}"]))
     run_pipeline(gm, steps, replace(shared, reports=[]))
     token = judged.entry.kind == "token"
@@ -153,7 +153,7 @@ def _thin(gm: fx.GraphModule, rows: int) -> None:
         node.update_arg(0, some)
 
 
-def _copied(gm: fx.GraphModule) -> fx.GraphModule:
+def copied(gm: fx.GraphModule) -> fx.GraphModule:
     """A graph to rewrite, with the same constants."""
     graph = fx.Graph()
     twins: dict[fx.Node, fx.Node] = {}
