@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgeq.compiling.options import Options
-from edgeq.compiling.refusals import refuse_idle
+from edgeq.compiling.refusals import refuse_idle, refuse_unknown_modules
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, load_entries
 from edgeq.frontend.source import Source, open_model
@@ -57,6 +57,7 @@ def exported(source: Source, options: Options, progress: Progress) -> Prepared:
     progress("export the graphs", 0, 0)
     entries = load_entries(source, options.shapes, progress=progress)
     refuse_idle(options, entries)
+    refuse_unknown_modules(options, entries)
     decodes = any(entry.kind == "token" for entry in entries)
     context = resolved_context(options.context, source.config) if decodes else 0
     chunk = min(options.chunk, context) if decodes and len(entries) == 1 else 1
