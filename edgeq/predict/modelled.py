@@ -1,8 +1,7 @@
 """Seconds on a target that is not here: multiply-adds and bytes against what a core of its kind does.
 
 A roofline, one thread: the longer of cycles / clock and bytes / bandwidth, with the clock and the bandwidth that
-`edgeq.modelled` assumes. Cycles a multiply-add are counted instructions (docs/arm64.md: SmolLM2 on a Cortex-A76, linears
-and head) at INSTRUCTIONS_A_CYCLE. It orders formats and finds what memory bounds; docs/modelled.md has what is exact.
+`edgeq.modelled` assumes. It orders formats and finds what memory bounds; docs/modelled.md has what is exact.
 """
 
 from __future__ import annotations

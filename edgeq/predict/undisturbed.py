@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgeq.runtime.loader import Session
 
 SHARE = 0.3
-LEAST, MOST = 4, 60
+LEAST, MOST = 4, 1000
 
 
 def region_seconds(session: Session, entry: str, walk: Callable[[], object], budget_s: float) -> np.ndarray:
