@@ -1,0 +1,116 @@
+"""What gets a format of its own: linears that will be one product, a linear alone, output heads with embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import fx
+
+from edgeq.ir.graph import arguments, calls, inputs, op, site, value
+from edgeq.passes.folds.weight_key import key_of
+from edgeq.passes.grids import grid_format
+from edgeq.passes.merge_linears import BETWEEN, CONSUMERS
+from edgeq.passes.quantize import output_linears
+from edgeq.quant.format import K_MULTIPLE, WeightFormat
+from edgeq.sensitivity.result import HEAD, LINEAR
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A unit in one graph.
+
+    Attributes:
+        linears, embeddings: its nodes, in order; layers that share weights are all here.
+        kind: `linear` or `head`.
+        key: the weights concerned, the same in every entry of a model.
+    """
+
+    linears: tuple[fx.Node, ...]
+    embeddings: tuple[fx.Node, ...]
+    kind: str
+    key: str
+
+    @property
+    def nodes(self) -> tuple[fx.Node, ...]:
+        """Everything that reads its weights."""
+        return self.embeddings + self.linears
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Hugging Face names, each once."""
+        return tuple(dict.fromkeys(map(site, self.linears + self.embeddings)))
+
+    @property
+    def weights(self) -> dict[str, fx.Node]:
+        """Its distinct weights `[N, K]` by key, in order."""
+        return {key_of(node): arguments(node)["weight"] for node in self.linears + self.embeddings}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K) of the stacked weight."""
+        sizes = [tuple(map(int, value(weight).shape)) for weight in self.weights.values()]
+        return sum(rows for rows, _ in sizes), sizes[0][1]
+
+    def bytes(self, fmt: WeightFormat) -> int:
+        """Of its packed weights: merged linears are stacked before they are padded to whole tiles, tables are not."""
+        if self.kind == LINEAR:
+            rows, columns = self.shape
+            return fmt.nbytes(rows, _padded(columns))
+        shapes = [value(weight).shape for weight in self.weights.values()]
+        return sum(fmt.nbytes(int(rows), _padded(int(columns))) for rows, columns in shapes)
+
+    def fixed(self) -> str | None:
+        """The format of weights that a pass put on a grid; None while they are free."""
+        found = {grid_format(weight) for weight in self.weights.values()}
+        return found.pop() if len(found) == 1 else None
+
+
+def parts(gm: fx.GraphModule) -> list[Part]:
+    """Units of a float graph, in the order in which it computes them; heads and token embeddings are one, the last."""
+    heads = tuple(node for node in calls(gm, "aten.linear") if node in output_linears(gm))
+    found: dict[str, Part] = {}
+    for group in _groups(gm, set(heads)):
+        key = " | ".join(dict.fromkeys(map(key_of, group)))
+        before = found[key].linears if key in found else ()
+        found[key] = Part((*before, *group), (), LINEAR, key)
+    embeddings = tuple(node for node in calls(gm, "aten.embedding") if _reads_tokens(gm, node))
+    if heads or embeddings:
+        key = " | ".join(dict.fromkeys(map(key_of, (*heads, *embeddings))))
+        found[key] = Part(heads, embeddings, HEAD, key)
+    return list(found.values())
+
+
+def _groups(gm: fx.GraphModule, heads: set[fx.Node]) -> Iterator[tuple[fx.Node, ...]]:
+    """Linears as merge-linears takes them together, each once, in order of the first of each group."""
+    together = {part: group for group in _merged(gm) if heads.isdisjoint(group) for part in group}
+    done: set[fx.Node] = set(heads)
+    for linear in calls(gm, "aten.linear"):
+        if linear not in done:
+            group = together.get(linear, (linear,))
+            done.update(group)
+            yield group
+
+
+def _merged(gm: fx.GraphModule) -> Iterator[tuple[fx.Node, ...]]:
+    for consumer in calls(gm, *CONSUMERS):
+        by_input: dict[fx.Node, list[fx.Node]] = {}
+        for argument in consumer.args[:3]:
+            linear = _behind(argument)
+            if linear is not None and linear not in (group := by_input.setdefault(linear.args[0], [])):
+                group.append(linear)
+        yield from (tuple(group) for group in by_input.values() if len(group) > 1)
+
+
+def _behind(argument: object) -> fx.Node | None:
+    while isinstance(argument, fx.Node) and op(argument) in BETWEEN:
+        argument = argument.args[0]
+    return argument if isinstance(argument, fx.Node) and op(argument) == "aten.linear" else None
+
+
+def _reads_tokens(gm: fx.GraphModule, node: fx.Node) -> bool:
+    return arguments(node)["indices"] is inputs(gm).get("input_ids")
+
+
+def _padded(columns: int) -> int:
+    return -(-columns // K_MULTIPLE) * K_MULTIPLE
