@@ -16,6 +16,7 @@ PASSES = {
     "cross-cache": "CrossCache",
     "fold-signs": "FoldSigns",
     "gamma-migration": "GammaMigration",
+    "gptq": "Gptq",
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
     "osplus": "Osplus",

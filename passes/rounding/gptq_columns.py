@@ -19,10 +19,14 @@ class Rounded:
     scale: Tensor
     zero: Tensor | None
 
-    def rows(self, start: int, end: int) -> Rounded:
-        """Some of the rows."""
-        own = slice(start, end)
-        return Rounded(self.codes[own], self.scale[own], None if self.zero is None else self.zero[own])
+    def __getitem__(self, rows: Tensor) -> Rounded:
+        """Rows of those numbers."""
+        return Rounded(self.codes[rows], self.scale[rows], None if self.zero is None else self.zero[rows])
+
+    def split(self, sizes: list[int]) -> list[Rounded]:
+        """Parts of so many rows each."""
+        zeros = [None] * len(sizes) if self.zero is None else self.zero.split(sizes)
+        return [Rounded(*part) for part in zip(self.codes.split(sizes), self.scale.split(sizes), zeros, strict=True)]
 
     def values(self, quant: QuantSpec) -> Tensor:
         """f32 `[N, K]` that the stored numbers stand for: `(code - zero) * scale`."""
