@@ -38,6 +38,10 @@ def compile(
     seed: int = 0,
     resume: bool = False,
     formats: Mapping[str, str] | None = None,
+    target_size: str = "",
+    max_ppl_increase: str = "",
+    target_latency: str = "",
+    eval_text: str = "",
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
 
@@ -64,6 +68,11 @@ def compile(
         seed: of what is drawn at random.
         resume: go on where an interrupted compile to the same output stopped measuring.
         formats: weight formats of single linears, by Hugging Face name or pattern: `{"*.mlp.*": "w4g128"}`.
+        target_size: "60MB": the most that the whole folder may take. A format is chosen for every layer, so that the
+            promise is kept and damage is least; of `bits` activations and KV cache count. See docs/budgets.md.
+        max_ppl_increase: "2%": the most that perplexity may rise above the float model's.
+        target_latency: "5ms/token": the most that a token may take (a run, of a model that takes no tokens).
+        eval_text: file to measure perplexity on; "": text that no pass measures.
 
     Returns:
         The artifact, not yet loaded: nothing runs before its first use.
@@ -76,7 +85,8 @@ def compile(
         "model": model, "target": target, "bits": bits, "context": context, "chunk": chunk, "revision": revision,
         "calib": calib, "lengths": lengths, "batch": batch, "image_size": image_size, "points": points,
         "recipe": recipe, "passes": passes, "calib_samples": calib_samples, "calib_length": calib_length, "seed": seed,
-        "formats": formats,
+        "formats": formats, "target_size": target_size, "max_ppl_increase": max_ppl_increase,
+        "target_latency": target_latency, "eval_text": eval_text,
     }  # fmt: skip
     return _compile(options, Path(output), overwrite, resume, progress)
 
@@ -106,16 +116,24 @@ def recompile(
 
 def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool, progress: Progress | None) -> Artifact:
     """Everything that can be refused without reading the model is refused before any work."""
+    from edgeq.budget.goal import taken
     from edgeq.compiling.options import make_options
 
+    given, goal = taken(given)
     options = make_options(**given)
     check_output(output, overwrite)
     from edgeq.compiling.compiler import compile_into
     from edgeq.compiling.refusals import refuse_without_kernel
 
     refuse_without_kernel(options)
+    say = progress or (lambda stage, done, total: None)
     with artifact_folder(output, overwrite) as folder, kept_work(output, resume) as journal:
-        compile_into(folder, options, progress or (lambda stage, done, total: None), journal)
+        if goal:
+            from edgeq.budget.fulfil import compile_within
+
+            compile_within(folder, options, goal, say, journal)
+        else:
+            compile_into(folder, options, say, journal)
     return Artifact(output)
 
 

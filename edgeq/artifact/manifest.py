@@ -15,6 +15,7 @@ from edgeq.artifact.storage import Component, StoredTensor, components
 from edgeq.errors import ArtifactError
 
 SCHEMA_VERSION = 3
+LATER = ("budget",)  # what the first artifacts of this schema lack
 AGAIN = "compile it again or copy the folder again"
 
 
@@ -39,6 +40,7 @@ class Manifest:
         task: what stands between a user's text, photo or sound and the entries' tensors: `kind` and its facts.
         declined: sites that a pass left alone: `pass`, `module`, `reason`.
         extra: sections of commands that ran later: latency, quality.
+        budget: what was promised of size, perplexity and latency, and what is kept (docs/budgets.md); {}: nothing.
     """
 
     edgeq: str
@@ -57,6 +59,7 @@ class Manifest:
     task: dict[str, Any] = field(default_factory=dict)
     declined: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
 
     @property
     def storage(self) -> list[Component]:
@@ -126,7 +129,7 @@ def _check_schema(path: Path, schema: Any) -> None:
 
 
 def _build(body: dict[str, Any]) -> Manifest:
-    values = {f.name: body[f.name] for f in fields(Manifest)}
+    values = {f.name: body[f.name] for f in fields(Manifest) if f.name not in LATER or f.name in body}
     values["files"] = {name: FileHash(**entry) for name, entry in values["files"].items()}
     values["tensors"] = [_tensor(entry) for entry in values["tensors"]]
     return Manifest(**values)

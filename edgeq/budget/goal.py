@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgeq.budget.amounts import parse_latency, parse_percent, parse_size, percent_text, seconds_text, size_text
+from edgeq.errors import UsageError
+
+NAMES = ("target_size", "max_ppl_increase", "target_latency", "eval_text")  # arguments of `edgeq.compile`
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,11 @@ def parse_goal(size: str = "", increase: str = "", latency: str = "", text: str 
         parse_latency(latency) if latency else None,
         text,
     )
+
+
+def taken(given: Mapping[str, Any]) -> tuple[dict[str, Any], Goal]:
+    """(arguments of `edgeq.compile` without those of a budget, the budget); UsageError for a text without a promise."""
+    goal = parse_goal(*(given.get(name) or "" for name in NAMES))
+    if goal.text and not goal:
+        raise UsageError("--eval-text is what a budget is measured on: give --max-ppl-increase or --target-size too")
+    return {name: value for name, value in given.items() if name not in NAMES}, goal

@@ -44,6 +44,10 @@ class Encoder:
         self.begin = begin_token(self._tokenizer.encode)
         self.stop_tokens = self._tokenizer.stop_tokens
 
+    def plain(self, text: str, special: bool) -> list[int]:
+        """Token ids of a text; `special`: with what the tokenizer puts around it."""
+        return self._tokenizer.encode(_clean(text), special)
+
     def encode(self, text: Text, name: str = "") -> list[int]:
         """Token ids: of a text with what the tokenizer puts around it, of a conversation by the chat template.
 

@@ -23,11 +23,15 @@ EXAMPLES = (
     "edgeq compile Qwen/Qwen3-0.6B --bits w4a8g128kv8 --context 4096 -o build/qwen3",
     "edgeq compile demo:minilm --bits w8a8 --lengths 32,128 --batch 1,8 -o build/minilm",
     "edgeq compile demo:minilm --bits w8a8 --pass 'smooth{alpha=0.4,powers=false}' -o build/minilm",
+    "edgeq compile demo:smollm2-135m --target-size 80MB -o build/small",
+    "edgeq compile demo:smollm2-135m --max-ppl-increase 5% --target-latency 10ms/token -o build/close",
     "edgeq compile -c build/minilm/edgeq.json -o build/the-same",
 )
 RECIPE = "fast, balanced or best: passes that prepare the model  [default: fast]."
 CALIB = "Text, .jsonl, .parquet, folder of images, dataset; self; none  [default: a text of edgeq's]."
 FORMATS = 'Weight formats of single linears, a JSON file: {"*.mlp.*": "w4g128"}.'
+
+SIZE = "Most bytes of the whole folder; this and the next two choose a format for every layer."
 
 
 def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> dict[str, str] | None:
@@ -43,6 +47,10 @@ def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> 
 @click.option("--bits", default="w4a8", show_default=True, help="Bits of weights, activations, KV cache: w4a8g64kv8.")
 @click.option("--formats", type=click.Path(path_type=Path), callback=_formats, help=FORMATS)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option("--target-size", default="", metavar="60MB", help=SIZE)
+@click.option("--max-ppl-increase", default="", metavar="2%", help="Most that perplexity may rise.")
+@click.option("--target-latency", default="", metavar="5ms/token", help="Most that a token (or a run) may take.")
+@click.option("--eval-text", default="", metavar="FILE", help="Measure perplexity on it  [default: text held out].")
 @click.option("--recipe", default="", metavar="NAME", help=RECIPE)
 @click.option("--pass", "passes", multiple=True, metavar="NAME{OPTION=VALUE}", help="A pass instead; repeat for more.")
 @click.option("--calib", default="", metavar="DATA", help=CALIB)
