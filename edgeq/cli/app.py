@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-COMMANDS = ("compile", "run", "inspect", "profile", "eval", "targets", "opt", "package", "devices")
+COMMANDS = ("compile", "run", "inspect", "profile", "eval", "targets", "opt", "sensitivity", "package", "devices")
 
 
 class App(click.Group):

@@ -61,8 +61,8 @@ def plot_text(items: Sequence[Plotted], width: int = 0, blocks: bool | None = No
     width: columns; 0: the terminal's, 100 where the output is no terminal. blocks: False draws in ASCII; None: that is
     what an output takes whose encoding has no blocks.
     """
-    levels = BLOCKS if (_has_blocks() if blocks is None else blocks) else ASCII
-    room = max(16, (width or _width()) - len(LABEL) - NUMBERS)
+    levels = BLOCKS if (has_blocks() if blocks is None else blocks) else ASCII
+    room = max(16, (width or terminal_width()) - len(LABEL) - NUMBERS)
     head = "height: largest magnitude of a channel, each line by itself; channels from left to right"
     return "\n\n".join([head, *(_site_text(item, room, levels) for item in items)])
 
@@ -84,11 +84,13 @@ def bars(values: Sequence[float], room: int, levels: str) -> str:
     return "".join(levels[max(0, math.ceil(v / most * len(levels)) - 1)] for v in shown)
 
 
-def _width() -> int:
+def terminal_width() -> int:
+    """Columns that a drawing has: the terminal's, 100 where the output is no terminal."""
     return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if sys.stdout.isatty() else PIPED_WIDTH
 
 
-def _has_blocks() -> bool:
+def has_blocks() -> bool:
+    """Whether the output's encoding has blocks."""
     try:
         BLOCKS.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

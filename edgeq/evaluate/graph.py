@@ -177,7 +177,7 @@ def _values(read: list[Tensor | None], fmt: WeightFormat, ranges: str) -> Tensor
 def on_grid(w: Tensor, fmt: WeightFormat, ranges: str = "minmax") -> Tensor:
     """f32 `[N, K]`: w as packing stores it, rounded to nearest; any width, as zero columns fill it up."""
     columns = w.shape[1]
-    filled = pad(w, (0, -columns % K_MULTIPLE))
+    filled = pad(w, (0, -columns % K_MULTIPLE)) if columns % K_MULTIPLE else w
     stored = quantize(filled, fmt, ranges if fmt.bits <= 4 else "minmax")
     return torch.from_numpy(dequantize(*stored, fmt))[:, :columns].contiguous()
 

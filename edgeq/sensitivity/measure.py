@@ -61,9 +61,8 @@ def measure(
         UsageError: an unknown method or format, `fisher` or `kl` of a model that gives no next-token probabilities, or
             no samples. UnsupportedError: a weight that a candidate cannot store.
     """
+    check_method(method)
     method = method or (FISHER if _is_language_model(entries) else OUTPUT)
-    if method not in METHODS:
-        raise UsageError(f"--method {method}: not known; known: {', '.join(METHODS)}")
     if method != OUTPUT and not _is_language_model(entries):
         raise UsageError(f"--method {method} is of next-token probabilities, and {source.name} gives none: use output")
     judged = _judged(entries, samples)
@@ -77,6 +76,12 @@ def measure(
     listed = tuple(_unit(unit, asked, damages) for unit in units.values() if any(unit.key in d for d in damages))
     unit = RELATIVE if method == OUTPUT else NATS
     return Sensitivity(source.name, method, unit, sum(rows for _, rows in found), listed, act, _left(units, damages))
+
+
+def check_method(method: str) -> None:
+    """UsageError of a method that is not known; "" is the one that fits the model."""
+    if method and method not in METHODS:
+        raise UsageError(f"--method {method}: not known; known: {', '.join(METHODS)}")
 
 
 def _is_language_model(entries: Sequence[EntryGraph]) -> bool:

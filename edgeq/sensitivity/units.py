@@ -68,7 +68,8 @@ class Part:
 
 def parts(gm: fx.GraphModule) -> list[Part]:
     """Units of a float graph, in the order in which it computes them; heads and token embeddings are one, the last."""
-    heads = tuple(node for node in calls(gm, "aten.linear") if node in output_linears(gm))
+    last = output_linears(gm)
+    heads = tuple(node for node in calls(gm, "aten.linear") if node in last)
     found: dict[str, Part] = {}
     for group in _groups(gm, set(heads)):
         key = " | ".join(dict.fromkeys(map(key_of, group)))
