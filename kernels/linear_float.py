@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.errors import UnsupportedError
 from edgeq.kernels import linear_float_arm
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
@@ -49,9 +50,14 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
 
 @factory
-def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
-    """`gemv` for the m rows of a chunk, x: f32[m, K]; unit: 16 outputs of all rows. Writes whole blocks of 16 rows."""
-    linear = _linear(N, K, fmt, epilogue, bias)
+def gemm(
+    N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False, ld: int = 0
+) -> Kernel:
+    """`gemv` for the m rows of a chunk, x: f32[m, K]; unit: 16 outputs of all rows. Writes whole blocks of 16 rows.
+
+    ld: as of `linear_int.gemm`.
+    """
+    linear = _linear(N, K, fmt, epilogue, bias, ld)
 
     def build(isa: Isa) -> Any:
         rows = min(_FLOAT_ROWS, isa.accumulators) if fmt.is_float else _coded_rows(isa)
@@ -94,9 +100,10 @@ def reference(
     return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)
 
 
-def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool) -> Linear:
+def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
     fmt.check_width(K)
-    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias)
-    linear.end.width(N)
+    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
+    if ld and (ld % 16 or ld < linear.end.width(N) or linear.end.kind == "add"):
+        raise UnsupportedError(f"{N} outputs and epilogue {epilogue}: rows cannot lie {ld} floats apart")
     return linear

@@ -30,13 +30,14 @@ class Stored(Protocol):
 
 @dataclass(frozen=True)
 class Linear:
-    """A weight [N, K] stored as `fmt`, and what happens to its outputs."""
+    """A weight [N, K] stored as `fmt`, what happens to its outputs, and how far rows of o lie apart (0: its width)."""
 
     N: int
     K: int
     fmt: Stored
     end: Epilogue
     bias: bool
+    ld: int = 0
 
     @property
     def width(self) -> int:
@@ -45,7 +46,8 @@ class Linear:
 
     def name(self, family: str) -> str:
         """C symbol without the ISA."""
-        return symbol(family, str(self.fmt), f"{self.N}x{self.K}", str(self.end), *(["bias"] if self.bias else []))
+        more = [*(["bias"] if self.bias else []), *([f"ld{self.ld}"] if self.ld else [])]
+        return symbol(family, str(self.fmt), f"{self.N}x{self.K}", str(self.end), *more)
 
     def kernel(self, family: str, names: tuple[str, ...], build: Callable[..., Any], chunk: bool) -> Kernel:
         """The Kernel whose pointers are called `names`; `chunk`: it takes m rows."""
@@ -93,7 +95,7 @@ class Linear:
         with V.loop(V.i32(0), count) as u, V.loop(0, sums.rows) as i:
             row, tile = V.let(m0 + i), V.let(u * V.i32(self.end.tiles))
             y = [sums.get(tile + V.i32(t), i) for t in range(self.end.tiles)]
-            at = V.let(row * V.i32(self.width) + (unit + u) * V.i32(TILE_ROWS))
+            at = V.let(row * V.i32(self.ld or self.width) + (unit + u) * V.i32(TILE_ROWS))
             self.finish(V.let(unit + u), y, scale(row), bias, r, o, at)
 
 

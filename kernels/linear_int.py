@@ -53,9 +53,14 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
 
 @factory
-def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
-    """`gemv` for the m rows of a chunk; unit: 16 outputs of all rows. Writes rows up to the next multiple of 16."""
-    linear = _linear(N, K, fmt, epilogue, bias)
+def gemm(
+    N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False, ld: int = 0
+) -> Kernel:
+    """`gemv` for the m rows of a chunk; unit: 16 outputs of all rows. Writes rows up to the next multiple of 16.
+
+    ld: floats from one row of o to the next where o is some columns of wider rows; not of an `add`.
+    """
+    linear = _linear(N, K, fmt, epilogue, bias, ld)
 
     def build(isa: Isa) -> Any:
         rows, paired = isa.gemm_rows, pairs(isa, fmt)
@@ -83,13 +88,14 @@ def gemm(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     return linear.kernel("gemm", tuple(_POINTERS), build, chunk=True)
 
 
-def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool) -> Linear:
+def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
     if fmt.is_float:
         raise UnsupportedError(f"integer linear kernel for {fmt} weights; use linear_float")
     fmt.check_width(K)
-    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias)
-    linear.end.width(N)
+    linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
+    if ld and (ld % 16 or ld < linear.end.width(N) or linear.end.kind == "add"):
+        raise UnsupportedError(f"{N} outputs and epilogue {epilogue}: rows cannot lie {ld} floats apart")
     return linear
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any, ClassVar
 
 import torch
 from torch import fx
 
 from edgeq.ir.graph import arguments, calls, hf_name, insert, op, remove_unused, replace, site, value
+from edgeq.passes.grids import grid_format, holds_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 CONSUMERS = ("edgeq.attention", "edgeq.cached_attention", "edgeq.store_keys", "edgeq.gated")
+LINEARS = ("aten.linear", "edgeq.qlinear")
 BETWEEN = ("edgeq.rope", "edgeq.rms_norm")  # what may stand between a linear and the op that consumes it
 
 
@@ -21,9 +23,10 @@ BETWEEN = ("edgeq.rope", "edgeq.rms_norm")  # what may stand between a linear an
 class MergeLinears(Pass):
     """q, k, v of an attention, k, v that are stored, gate, up of a gated activation -> one linear and slices. Exact.
 
-    The weight becomes `cat` of the parts' weights in the order in which the consumer takes them; slices that make up
-    one stored weight (a packed projection) become that weight again. Where only some parts have a bias, as in Whisper,
-    the others get zeros.
+    Linears that are quantized already are merged where neighbours have one format, codes with scales and zero points as
+    they are; those of other formats stay apart. The weight becomes `cat` of the parts' weights in the order in which
+    the consumer takes them; slices that make up one stored weight (a packed projection) become that weight again. Where
+    only some parts have a bias, as in Whisper, the others get zeros.
     """
 
     name: ClassVar[str] = "merge-linears"
@@ -36,31 +39,33 @@ class MergeLinears(Pass):
 
 
 def _groups(gm: fx.GraphModule) -> Iterator[list[fx.Node]]:
-    """Linears of one input and one consumer, in the order of the consumer's arguments."""
+    """Linears of one consumer, alike and next to each other, in the order of the consumer's arguments."""
     for consumer in calls(gm, *CONSUMERS):
-        by_input: dict[fx.Node, list[fx.Node]] = {}
-        for argument in list(consumer.args)[:3]:
-            part = _linear_behind(argument)
-            if part is not None and part not in (group := by_input.setdefault(part.args[0], [])):
-                group.append(part)
-        yield from (group for group in by_input.values() if len(group) > 1)
+        parts = [_linear_behind(argument) for argument in list(consumer.args)[:3]]
+        runs = groupby((part for part in dict.fromkeys(parts) if part is not None), _kind)
+        yield from (group for _, alike in runs if len(group := list(alike)) > 1)
+
+
+def _kind(linear: fx.Node) -> tuple[Any, ...]:
+    """What linears must have in common: input, and how input and weights are quantized."""
+    given = arguments(linear)
+    if op(linear) == "aten.linear":
+        return "", given["input"], grid_format(given["weight"]) or holds_grid(given["weight"])
+    return given["weight"], given["x"], given["act"], given["x_scale"], given["w_scale"] is None
 
 
 def _linear_behind(argument: object) -> fx.Node | None:
     while op(argument) in BETWEEN and isinstance(argument, fx.Node):
         argument = argument.args[0]
-    return argument if isinstance(argument, fx.Node) and op(argument) == "aten.linear" else None
+    return argument if isinstance(argument, fx.Node) and op(argument) in LINEARS else None
 
 
 def _merge(gm: fx.GraphModule, parts: list[fx.Node]) -> Site:
     order = {node: position for position, node in enumerate(gm.graph.nodes)}
     first = min(parts, key=order.__getitem__)
-    given = [arguments(part) for part in parts]
-    sizes = [int(value(one["weight"]).shape[0]) for one in given]
+    sizes = [int(value(part).shape[-1]) for part in parts]
     with gm.graph.inserting_before(first):
-        weight = _stack(first, [one["weight"] for one in given])
-        bias = _stack(first, _biases(gm, given)) if any(one["bias"] is not None for one in given) else None
-        merged = insert(gm.graph, "aten.linear", given[0]["input"], weight, bias, like=first)
+        merged = (_float if op(first) == "aten.linear" else _quantized)(gm, first, [arguments(part) for part in parts])
         merged.meta["hf"] = _joined([hf_name(part) for part in parts])
         ends = list(accumulate(sizes))
         slices = [
@@ -72,16 +77,39 @@ def _merge(gm: fx.GraphModule, parts: list[fx.Node]) -> Site:
     return Site(site(merged), " + ".join(map(str, sizes)) + " outputs")
 
 
+def _float(gm: fx.GraphModule, first: fx.Node, given: list[dict[str, Any]]) -> fx.Node:
+    weights = [one["weight"] for one in given]
+    return insert(
+        gm.graph, "aten.linear", given[0]["input"], _stack(first, weights), _bias(gm, first, given, weights), like=first
+    )
+
+
+def _quantized(gm: fx.GraphModule, first: fx.Node, given: list[dict[str, Any]]) -> fx.Node:
+    weights = [one["w"] for one in given]
+    w, w_scale, w_zero = (
+        None if given[0][name] is None else _stack(first, [one[name] for one in given])
+        for name in ("w", "w_scale", "w_zero")
+    )
+    bias, one = _bias(gm, first, given, weights), given[0]
+    return insert(
+        gm.graph, "edgeq.qlinear", one["x"], w, bias, one["x_scale"], w_scale, w_zero,
+        weight=one["weight"], act=one["act"], like=first,
+    )  # fmt: skip
+
+
+def _bias(gm: fx.GraphModule, first: fx.Node, given: list[dict[str, Any]], weights: list[fx.Node]) -> fx.Node | None:
+    """The biases stacked, zeros where a part has none; None where no part has one."""
+    if all(one["bias"] is None for one in given):
+        return None
+    pairs = zip(given, weights, strict=True)
+    return _stack(first, [_zeros(gm, weight) if one["bias"] is None else one["bias"] for one, weight in pairs])
+
+
 def _stack(before: fx.Node, weights: list[fx.Node]) -> fx.Node:
     """Concatenation over rows of weight expressions, placed before a node."""
     for weight in weights:
         _hoist(before, weight)
     return _whole(weights) or insert(before.graph, "aten.cat", list(weights), 0, like=weights[0])
-
-
-def _biases(gm: fx.GraphModule, given: list[dict[str, Any]]) -> list[fx.Node]:
-    """The bias of each part, zeros where it has none; made at the insertion point."""
-    return [_zeros(gm, one["weight"]) if one["bias"] is None else one["bias"] for one in given]
 
 
 def _zeros(gm: fx.GraphModule, weight: fx.Node) -> fx.Node:
@@ -91,7 +119,7 @@ def _zeros(gm: fx.GraphModule, weight: fx.Node) -> fx.Node:
     if name not in gm._buffers:
         gm.register_buffer(name, torch.zeros(size))
     node = gm.graph.create_node("get_attr", name, name=name)
-    node.meta.update(val=value(weight).new_empty(size), hf="")
+    node.meta.update(val=value(weight).new_empty(size, dtype=torch.float32), hf="")
     return node
 
 

@@ -57,8 +57,8 @@ class Ties:
         assert self._next == len(self._given), "the reference quantizes more or less often than the plan"
         self._given, self._next = codes, 0
 
-    def quantize(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """In the place of `matrix.quantize_tokens`."""
+    def quantize(self, x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+        """In the place of `matrix.quantize_tokens`; artifacts have 8 bits alone."""
         absmax = x.float().abs().amax(-1).clamp(min=matrix.ABSMAX_FLOOR)
         exact = x.float() * (127.0 / absmax)[:, None]
         own, other = torch.round(exact), torch.from_numpy(self._given[self._next]).float()

@@ -85,10 +85,13 @@ def run_entry(entry: EntryGraph, bits: Bits, context: int, shared: Context, pass
 
 
 def own_passes(entry: EntryGraph, bits: Bits, context: int) -> list[Pass]:
-    """The passes that every compile runs on this entry, whatever the recipe."""
+    """The passes that every compile runs on this entry, whatever the recipe.
+
+    Formats come before merging: linears of different formats cannot be merged.
+    """
     cross = f"cross-cache{{kv={bits.kv}}}," if calls(entry.gm, "edgeq.store_keys", "edgeq.cross_attention") else ""
     token = f"add-cache{{kv={bits.kv},context={context}}},last-row," if entry.kind == "token" else ""
-    return parse_pipeline(f"{cross}{token}merge-linears,quantize{{bits={bits}}}")
+    return parse_pipeline(f"{cross}{token}quantize{{bits={bits}}},merge-linears")
 
 
 def describe(options: Options, resolved: Resolved, measured: Measured) -> str:

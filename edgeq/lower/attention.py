@@ -1,4 +1,7 @@
-"""Attention over the cache: what stands between the merged q/k/v linear and attention becomes one `heads` call."""
+"""Attention over the cache: what stands between the linears of q, k, v and attention becomes one `heads` call.
+
+One merged linear makes q, k and v; where their formats differ several do, each its columns of the same rows.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
 from edgeq.kernels import attention as attention_kernels
 from edgeq.kernels import heads as heads_kernels
+from edgeq.lower.linear import lower_linear
 from edgeq.lower.node import width
+from edgeq.lower.norm import Norm
 from edgeq.lower.plan import NULL, ONE, POS, Arg, M, Split, Weight
 from edgeq.lower.scope import Scope
 from edgeq.lower.values import Buffer, View
@@ -27,7 +32,7 @@ CACHE_BYTES = {"f32": 4, "f16": 2, "i8": 1}
 
 @dataclass(frozen=True)
 class Path:
-    """How one operand of attention comes from the merged linear: its first column, head norm and rotation."""
+    """How one operand of attention comes from a linear: its first column there, head norm and rotation."""
 
     linear: fx.Node
     column: int
@@ -37,7 +42,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Site:
-    """One attention node with the linear that makes its q, k and v."""
+    """One attention node with the linears that make its q, k and v, in that order."""
 
     node: fx.Node
     q: Path
@@ -46,6 +51,7 @@ class Site:
     kv_heads: int
     dim: int
     value_dim: int
+    linears: tuple[fx.Node, ...]
 
     @property
     def heads_total(self) -> int:
@@ -60,14 +66,14 @@ class Site:
 
 
 def find_sites(graph: fx.Graph) -> dict[fx.Node, Site]:
-    """Merged linear -> its attention site; raises UnsupportedError listing every attention that has no such linear."""
+    """Linear -> the attention site of its result; raises UnsupportedError listing every attention without such."""
     found, faults = {}, []
     for node in graph.nodes:
         if op(node) != "edgeq.cached_attention":
             continue
         try:
             site = _site(node)
-            found[site.q.linear] = site
+            found.update(dict.fromkeys(site.linears, site))
         except UnsupportedError as error:
             faults.append(str(error))
     if faults:
@@ -82,20 +88,20 @@ def _site(node: fx.Node) -> Site:
     q, k, v = (_trace(a[x], name) for x in "qkv")
     widths = [width(a[x]) for x in "qkv"]
     dim, value_dim = widths[0] // a["heads"], widths[2] // a["kv_heads"]
-    columns = (0, widths[0], widths[0] + widths[1])
-    if (q.column, k.column, v.column) != columns or len({q.linear, k.linear, v.linear}) > 1:
-        raise UnsupportedError(f"{name}: q, k and v do not come from one merged linear")
+    linears = tuple(dict.fromkeys(path.linear for path in (q, k, v)))
+    if not _side_by_side([q, k, v], widths) or len({attrs(linear)["x"] for linear in linears}) > 1:
+        raise UnsupportedError(f"{name}: q, k and v do not come from linears of one input, side by side")
     if v.norm or v.rope or _rotation(q) != _rotation(k):
         raise UnsupportedError(f"{name}: q and k are rotated differently, or v is normalised")
     if any(p.norm is not None and attrs(p.norm)["b"] is not None for p in (q, k)):
         raise UnsupportedError(f"{name}: the norm of q or k has a bias")
     if any(p.norm is not None and attrs(p.norm)["heads"] != n for p, n in ((q, a["heads"]), (k, a["kv_heads"]))):
         raise UnsupportedError(f"{name}: q or k is normalised over all heads together; only norms of each head compile")
-    return Site(node, q, k, a["heads"], a["kv_heads"], dim, value_dim)
+    return Site(node, q, k, a["heads"], a["kv_heads"], dim, value_dim, linears)
 
 
 def _trace(node: fx.Node, name: str) -> Path:
-    """Walk back through rotation and head norm to a slice of the merged linear."""
+    """Walk back through rotation and head norm to a linear, or a slice of one."""
     rope = norm = None
     if op(node) == "edgeq.rope":
         rope, node = node, attrs(node)["x"]
@@ -103,11 +109,40 @@ def _trace(node: fx.Node, name: str) -> Path:
         norm, node = node, attrs(node)["x"]
     if op(node) == "aten.slice" and op(attrs(node)["self"]) == "edgeq.qlinear":
         return Path(attrs(node)["self"], int(attrs(node)["start"] or 0), norm, rope)
-    raise UnsupportedError(f"{name}: its input is computed by {op(node) or node}, not by a slice of a linear")
+    if op(node) == "edgeq.qlinear":
+        return Path(node, 0, norm, rope)
+    raise UnsupportedError(f"{name}: its input is computed by {op(node) or node}, not by a linear or a slice of one")
+
+
+def _side_by_side(paths: list[Path], widths: list[int]) -> bool:
+    """Whether each linear's columns are some of the operands one after the other, and all of it."""
+    at: dict[fx.Node, int] = {}
+    for i, (path, size) in enumerate(zip(paths, widths, strict=True)):
+        apart = path.linear in at and paths[i - 1].linear is not path.linear
+        if apart or path.column != at.get(path.linear, 0):
+            return False
+        at[path.linear] = path.column + size
+    return all(width(linear) == end for linear, end in at.items())
 
 
 def _rotation(path: Path) -> tuple[fx.Node, float] | None:
     return None if path.rope is None else (attrs(path.rope)["inv_freq"], float(attrs(path.rope)["scale"]))
+
+
+def lower_projections(scope: Scope, site: Site) -> None:
+    """The linears of q, k and v, then their heads; several linears write columns of one tensor."""
+    if len(site.linears) > 1:
+        x = scope.env[attrs(site.linears[0])["x"]]
+        rows = x.view.rows if isinstance(x, Norm) else x.rows
+        qkv, at = scope.tensor("qkv", sum(map(width, site.linears)), rows), 0
+        for node in site.linears:
+            scope.places[node] = qkv.columns(at, at + width(node))
+            at += width(node)
+    for node in site.linears:
+        lower_linear(scope, node)
+    qkv = scope.view(site.linears[0]) if len(site.linears) == 1 else qkv
+    lower_heads(scope, site, qkv)
+    scope.env[site.node] = qkv  # until attention has its own result
 
 
 def lower_heads(scope: Scope, site: Site, qkv: View) -> None:
@@ -121,11 +156,11 @@ def lower_heads(scope: Scope, site: Site, qkv: View) -> None:
     )  # fmt: skip
     norms = [Weight(scope.table.vector(attrs(p.norm)["w"])) if p.norm is not None else NULL for p in (site.q, site.k)]
     rows: Arg = M if qkv.rows > 1 else ONE
-    share = qkv.buffer.name if site.tiles_per_head else ""
+    share = qkv.buffer.name if site.tiles_per_head and len(site.linears) == 1 else ""
     split = Split("units", site.heads_total, 1, share)
     scope.call(kernel, (rows, POS, qkv, *norms, cos, sin, *_caches(scope, site)), split, site.node)
     scope.done |= {n for p in (site.q, site.k) for n in (p.norm, p.rope) if n is not None}
-    scope.done |= set(site.q.linear.users)
+    scope.done |= {user for linear in site.linears for user in linear.users if op(user) == "aten.slice"}
 
 
 def lower_attention(scope: Scope, site: Site, qkv: View) -> None:

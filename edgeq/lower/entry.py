@@ -81,13 +81,12 @@ def _result(gm: fx.GraphModule) -> fx.Node:
 def _lower(scope: Scope, node: fx.Node, by_attention: dict[fx.Node, attention.Site]) -> None:
     if node.op == "placeholder":
         scope.env[node] = {"input_ids": Tokens(), "position_ids": Positions()}.get(str(node.target))
+    elif node in scope.sites:
+        attention.lower_projections(scope, scope.sites[node])
     elif op(node) == "edgeq.qlinear":
         linear.lower_linear(scope, node)
-        if node in scope.sites:
-            attention.lower_heads(scope, scope.sites[node], scope.view(node))
     elif op(node) == "edgeq.cached_attention":
-        site = by_attention[node]
-        attention.lower_attention(scope, site, scope.view(site.q.linear))
+        attention.lower_attention(scope, by_attention[node], scope.view(node))
     elif node.op == "call_function":
         HANDLERS[op(node)](scope, node)
 

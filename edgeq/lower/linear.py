@@ -38,17 +38,17 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     """Lower an `edgeq.qlinear` with everything fused into it; binds the node that the fused call computes."""
     a = attrs(node)
     fmt = WeightFormat.parse(a["weight"])
-    if a["w_scale"] is not None:
-        raise UnsupportedError(f"{module(node)}: weights on a grid cannot be packed yet")
+    if not fmt.has_kernel or a["act"] == "a4":
+        raise UnsupportedError(f"{module(node)}: {fmt} with activations {a['act']} has no kernel yet; only simulated")
     end = epilogue(scope, node)
-    weight = Weight(scope.table.matrix(a["w"], fmt, end.gated))
+    weight = Weight(scope.table.matrix(a["w"], fmt, end.gated, a["w_scale"], a["w_zero"]))
     bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL
     integer = a["act"] in ("a8", "a8s")
     inputs, rows = _quantized(scope, a["x"], fmt, node) if integer else _float(scope, a["x"])
     out = _output(scope, node, end, rows)
     family = linear_int if integer else linear_float
-    make = family.gemv if rows == 1 else family.gemm
-    kernel = make(width(node), padded(width(a["x"])), fmt, end.text, a["bias"] is not None)
+    shape = (width(node), padded(width(a["x"])), fmt, end.text, a["bias"] is not None)
+    kernel = family.gemv(*shape) if rows == 1 else family.gemm(*shape, *((out.ld,) if node in scope.places else ()))
     split, origin = _split(scope, node, end, out), end.node if module(end.node) else node
     for first, count in _passes(scope, rows, 1 if integer else 4, width(a["x"])):
         head = () if rows == 1 else (scope.count(count),)
@@ -158,7 +158,10 @@ def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.N
 
 
 def _output(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
-    """Where the result goes: the logits, the residual's own place when nobody needs it any more, or a new buffer."""
+    """Where the result goes: columns reserved for it, the logits, the residual's own place when nobody needs it any
+    more, or a new buffer."""
+    if node in scope.places:
+        return scope.places[node]
     if scope.logits is not None and _is_logits(end.node):
         return View(scope.logits, width(end.node), 1)
     r = end.residual
@@ -187,6 +190,8 @@ def _is_logits(node: fx.Node) -> bool:
 
 def _split(scope: Scope, node: fx.Node, end: Epilogue, out: View) -> Split:
     """Output tiles shared out evenly, or whole heads when the heads kernel follows."""
+    if node in scope.places:
+        return Split("units", padded(out.width) // TILE, 1, share=f"{out.buffer.name}.parts")
     site = scope.sites.get(node)
     if site is not None and site.tiles_per_head:
         return Split("units", site.heads_total, site.tiles_per_head, share=out.buffer.name)

@@ -24,6 +24,7 @@ class Scope:
     """One entry being lowered; `env` maps nodes to values (or deferred nodes).
 
     `rows`: the largest number of rows of a token entry, 0 in a static entry, whose tensors have rows of their own.
+    `places`: linears whose result is some columns of a tensor that is there already.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Scope:
     caches: dict[str, Buffer] = field(default_factory=dict)
     state: dict[str, Buffer] = field(default_factory=dict)
     sites: dict[fx.Node, Any] = field(default_factory=dict)
+    places: dict[fx.Node, View] = field(default_factory=dict)
 
     def buffer(self, name: str, row_bytes: int, rows: int, private: bool = False) -> Buffer:
         """A new buffer with room for whole blocks of rows."""

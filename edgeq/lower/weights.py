@@ -20,6 +20,7 @@ from edgeq.quant.quantizer import quantize
 
 TILE = 16
 STORED_BYTES = {"F32": 4.0, "BF16": 2.0, "F16": 2.0, "Q4_0": 18 / 32, "Q4_1": 20 / 32, "Q8_0": 34 / 32}  # a weight
+SOURCES = "sources"  # in the meta of a table of codes: the tensors it was made of, name -> rank
 CHUNK_ROWS = 4096  # rows quantized at a time: bounds memory, large enough to keep numpy busy
 Chunks = Callable[[], Iterator[np.ndarray]]
 
@@ -63,17 +64,28 @@ class WeightTable:
         self.tensors: dict[str, Tensor] = {}
         self._by_key: dict[str, str] = {}
 
-    def matrix(self, node: fx.Node, fmt: WeightFormat, interleave: bool) -> str:
+    def matrix(
+        self, node: fx.Node, fmt: WeightFormat, interleave: bool, scale: fx.Node | None = None,
+        zero: fx.Node | None = None,
+    ) -> str:  # fmt: skip
         """Packed matrix [N, K] of a weight expression; `interleave` alternates tiles of its first and second half.
 
-        K is padded with zero columns to a multiple of 16.
+        K is padded with zero columns to a multiple of 16. With `scale` (and `zero`, where the format is asymmetric) the
+        node's value is codes, and they are packed as they are.
         """
         n, k = (int(d) for d in node.meta["val"].shape)
         shape = (padded(n) // TILE * fmt.tile_bytes(padded(k)),)
         method = self.ranges if fmt.bits == 4 else "minmax"
-        rows = _interleaved(node, self.weights) if interleave else _plain(node, self.weights)
+        tables = [table for table in (node, scale, zero) if table is not None]
+        parts = [_interleaved(t, self.weights) if interleave else _plain(t, self.weights) for t in tables]
         layout = f"{fmt}{'~' if interleave else ''}"
-        return self._add(node, str(fmt), layout, "U8", shape, lambda: _pack(rows(), fmt, method))
+
+        def chunks() -> Iterator[np.ndarray]:
+            if scale is None:
+                return _pack(parts[0](), fmt, method)
+            return _pack_stored(parts, fmt)
+
+        return self._add(node, str(fmt), layout, "U8", shape, chunks, tuple(tables[1:]))
 
     def vector(self, node: fx.Node, interleave: bool = False) -> str:
         """Float32 vector (a bias, a norm's weight), padded to 16."""
@@ -108,13 +120,16 @@ class WeightTable:
             self.tensors[unique] = Tensor(unique, "F32", values.shape, lambda: iter([values]), "f32", values.shape)
         return self._by_key[key]
 
-    def _add(self, node: fx.Node, fmt: str, layout: str, dtype: str, shape: tuple[int, ...], chunks: Chunks) -> str:
-        key = f"{layout}:{expression(node)}{_constants(node)}"
+    def _add(
+        self, node: fx.Node, fmt: str, layout: str, dtype: str, shape: tuple[int, ...], chunks: Chunks,
+        beside: tuple[fx.Node, ...] = (),
+    ) -> str:  # fmt: skip
+        key = ":".join((layout, *(f"{expression(part)}{_constants(part)}" for part in (node, *beside))))
         if key not in self._by_key:
             name = self._unique(_short_name(node))
             self._by_key[key] = name
             logical = tuple(int(d) for d in node.meta["val"].shape)
-            sources = tuple(dict.fromkeys(str(leaf.target) for leaf in _leaves(node) if not _is_constant(leaf)))
+            sources = tuple(_sources(node))
             before = prod(logical) * self._bytes_per_weight(sources)
             self.tensors[name] = Tensor(name, dtype, shape, chunks, fmt, logical, sources, int(before))
         return self._by_key[key]
@@ -135,14 +150,22 @@ def _short_name(node: fx.Node) -> str:
 
     Tensors of another rank that were folded in (a norm's gamma into a matrix) are left out of the name.
     """
-    stored = [n for n in _leaves(node) if not _is_constant(n)]
-    alike = [n for n in stored if n.meta["val"].dim() == node.meta["val"].dim()]
-    leaves = [str(n.target) for n in alike or stored]
+    stored = _sources(node)
+    alike = [name for name, rank in stored.items() if rank == node.meta["val"].dim()]
+    leaves = alike or list(stored)
     if not leaves:
         return "constant"
     head, tail = leaves[0].rsplit(".", 1) if "." in leaves[0] else (leaves[0], "")
     others = [x.rsplit(".", 2)[-2] for x in dict.fromkeys(leaves[1:]) if x != leaves[0] and x.count(".") > 1]
     return "+".join([head, *others]) + (f".{tail}" if tail else "")
+
+
+def _sources(node: fx.Node) -> dict[str, int]:
+    """The checkpoint's tensors in an expression, and what codes were made of: name -> rank, in order."""
+    found: dict[str, int] = {}
+    for leaf in _leaves(node):
+        found |= leaf.meta.get(SOURCES, {}) if _is_constant(leaf) else {str(leaf.target): leaf.meta["val"].dim()}
+    return found
 
 
 def _leaves(node: fx.Node) -> list[fx.Node]:
@@ -164,7 +187,9 @@ def _is_constant(leaf: fx.Node) -> bool:
 
 
 def _float(node: fx.Node, weights: Weights, rows: slice | None = None) -> np.ndarray:
-    return evaluate(node, weights, rows).detach().to(torch.float32).contiguous().numpy()
+    """Values as float32; codes and zero points as they are."""
+    found = evaluate(node, weights, rows).detach()
+    return (found if found.dtype == torch.uint8 else found.to(torch.float32)).contiguous().numpy()
 
 
 def _integers(node: fx.Node, weights: Weights) -> np.ndarray:
@@ -213,3 +238,14 @@ def _interleaved(node: fx.Node, weights: Weights) -> Chunks:
 def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat, method: str) -> Iterator[np.ndarray]:
     for w in map(_pad_columns, chunks):
         yield pack(*quantize(w, fmt, method), fmt).reshape(-1).view(np.uint8)
+
+
+def _pack_stored(parts: list[Chunks], fmt: WeightFormat) -> Iterator[np.ndarray]:
+    """Codes, scales and zero points by the same rows; columns that pad a row hold its last group's zero point."""
+    for codes, scale, *rest in zip(*(part() for part in parts), strict=True):
+        zero = rest[0] if rest else None
+        extra = padded(codes.shape[1]) - codes.shape[1]
+        if extra:
+            point = np.full((len(codes), 1), fmt.zero_point or 0, np.uint8) if zero is None else zero[:, -1:]
+            codes = np.concatenate([codes, np.repeat(point, extra, axis=1)], axis=1)
+        yield pack(codes, scale.astype(np.float16), zero, fmt).reshape(-1).view(np.uint8)
