@@ -33,13 +33,13 @@ class MergeLinears(Pass):
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Merge group by group."""
-        changed = [_merge(gm, parts) for parts in _groups(gm)]
+        changed = [_merge(gm, parts) for parts in groups(gm)]
         remove_unused(gm)
         return Report(str(self), tuple(changed))
 
 
-def _groups(gm: fx.GraphModule) -> Iterator[list[fx.Node]]:
-    """Linears of one consumer, alike and next to each other, in the order of the consumer's arguments."""
+def groups(gm: fx.GraphModule) -> Iterator[list[fx.Node]]:
+    """What becomes one: linears of one consumer, alike and next to each other, in the order of its arguments."""
     for consumer in calls(gm, *CONSUMERS):
         parts = [_linear_behind(argument) for argument in list(consumer.args)[:3]]
         runs = groupby((part for part in dict.fromkeys(parts) if part is not None), _kind)

@@ -12,10 +12,9 @@ from torch.nn.functional import linear
 from edgeq.errors import EdgeqError, UsageError
 from edgeq.evaluate.graph import EVERY_ROW, GraphModel, on_grid, rounded
 from edgeq.ir.graph import arguments, op
-from edgeq.passes.folds.weight_key import key_of
 from edgeq.quant.format import WeightFormat
 from edgeq.sensitivity.result import HEAD
-from edgeq.sensitivity.units import Part
+from edgeq.sensitivity.units import Part, weight_key
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Candidate:
     @torch.no_grad()
     def value(self, node: fx.Node, known: Mapping[fx.Node, Tensor], rows: slice = EVERY_ROW) -> Tensor:
         """What a linear or embedding of the unit computes; the output head, of those rows alone."""
-        values, given = self._values[key_of(node)], arguments(node)
+        values, given = self._values[weight_key(node)], arguments(node)
         if op(node) == "aten.embedding":
             return values[known[given["indices"]]]
         x = known[given["input"]][..., rows if node is self._model.head else EVERY_ROW, :]
@@ -82,11 +81,11 @@ class Candidate:
         """What a linear computes of x `[..., K]`."""
         bias = arguments(node)["bias"]
         given = rounded(x.float(), self._act)
-        return linear(given, self._values[key_of(node)], None if bias is None else self._model.weight(bias).float())
+        return linear(given, self._values[weight_key(node)], None if bias is None else self._model.weight(bias).float())
 
     def rows(self, node: fx.Node, ids: Tensor) -> Tensor:
         """What an embedding looks up."""
-        return self._values[key_of(node)][ids]
+        return self._values[weight_key(node)][ids]
 
 
 def _stored(part: Part, model: GraphModel, weight: fx.Node, fmt: WeightFormat, asked: Asked) -> Tensor:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from edgeq.ir.graph import arguments, calls, inputs, op, site, value
+from edgeq.ir.graph import arguments, calls, inputs, site, value
 from edgeq.passes.folds.weight_key import key_of
-from edgeq.passes.grids import grid_format
-from edgeq.passes.merge_linears import BETWEEN, CONSUMERS
+from edgeq.passes.grids import grid_format, holds_grid
+from edgeq.passes.merge_linears import groups
 from edgeq.passes.quantize import output_linears
 from edgeq.quant.format import K_MULTIPLE, WeightFormat
 from edgeq.sensitivity.result import HEAD, LINEAR
@@ -44,7 +44,7 @@ class Part:
     @property
     def weights(self) -> dict[str, fx.Node]:
         """Its distinct weights `[N, K]` by key, in order."""
-        return {key_of(node): arguments(node)["weight"] for node in self.linears + self.embeddings}
+        return {weight_key(node): arguments(node)["weight"] for node in self.linears + self.embeddings}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,42 +71,39 @@ def parts(gm: fx.GraphModule) -> list[Part]:
     last = output_linears(gm)
     heads = tuple(node for node in calls(gm, "aten.linear") if node in last)
     found: dict[str, Part] = {}
-    for group in _groups(gm, set(heads)):
-        key = " | ".join(dict.fromkeys(map(key_of, group)))
+    for group in _products(gm, set(heads)):
+        key = " | ".join(dict.fromkeys(map(weight_key, group)))
         before = found[key].linears if key in found else ()
         found[key] = Part((*before, *group), (), LINEAR, key)
     embeddings = tuple(node for node in calls(gm, "aten.embedding") if _reads_tokens(gm, node))
     if heads or embeddings:
-        key = " | ".join(dict.fromkeys(map(key_of, (*heads, *embeddings))))
+        key = " | ".join(dict.fromkeys(map(weight_key, (*heads, *embeddings))))
         found[key] = Part(heads, embeddings, HEAD, key)
     return list(found.values())
 
 
-def _groups(gm: fx.GraphModule, heads: set[fx.Node]) -> Iterator[tuple[fx.Node, ...]]:
+def weight_key(node: fx.Node) -> str:
+    """Of a linear or an embedding: `key_of`, of a weight on a grid the names of its tables."""
+    weight = arguments(node)["weight"]
+    return f"{key_of(node)} {' '.join(_tables(weight))}" if holds_grid(weight) else key_of(node)
+
+
+def _tables(weight: fx.Node) -> Iterator[str]:
+    if weight.op == "get_attr":
+        yield str(weight.target)
+    for source in weight.all_input_nodes:
+        yield from _tables(source)
+
+
+def _products(gm: fx.GraphModule, heads: set[fx.Node]) -> Iterator[tuple[fx.Node, ...]]:
     """Linears as merge-linears takes them together, each once, in order of the first of each group."""
-    together = {part: group for group in _merged(gm) if heads.isdisjoint(group) for part in group}
+    together = {part: tuple(group) for group in groups(gm) if heads.isdisjoint(group) for part in group}
     done: set[fx.Node] = set(heads)
     for linear in calls(gm, "aten.linear"):
         if linear not in done:
             group = together.get(linear, (linear,))
             done.update(group)
             yield group
-
-
-def _merged(gm: fx.GraphModule) -> Iterator[tuple[fx.Node, ...]]:
-    for consumer in calls(gm, *CONSUMERS):
-        by_input: dict[fx.Node, list[fx.Node]] = {}
-        for argument in consumer.args[:3]:
-            linear = _behind(argument)
-            if linear is not None and linear not in (group := by_input.setdefault(linear.args[0], [])):
-                group.append(linear)
-        yield from (tuple(group) for group in by_input.values() if len(group) > 1)
-
-
-def _behind(argument: object) -> fx.Node | None:
-    while isinstance(argument, fx.Node) and op(argument) in BETWEEN:
-        argument = argument.args[0]
-    return argument if isinstance(argument, fx.Node) and op(argument) == "aten.linear" else None
 
 
 def _reads_tokens(gm: fx.GraphModule, node: fx.Node) -> bool:
