@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from edgeq.budget.allocate import Allocation, Limits
 from edgeq.budget.check import Seen
 from edgeq.budget.goal import Goal
+from edgeq.budget.weigh import Weighed
 
 CAUTION = 0.97  # of a corrected damage: what measured less than predicted once need not again
 BLAME = (0.02, 50.0)  # bounds of the ratio of measured to predicted damage
@@ -51,6 +52,11 @@ class Estimate:
         """Seconds of a step."""
         return found.seconds + self.seconds
 
+    def weighed(self, found: Allocation, plan: Weighed) -> Estimate:
+        """With an allocation's plan weighed: the bytes of its kernels, and what is left of the folder's."""
+        code = {**self.code, **plan.kernels}
+        return replace(self, code=code, bytes=plan.total - priced(found, self.code, code).bytes)
+
     def corrected(self, found: Allocation, seen: Seen) -> Estimate:
         """What an artifact that was compiled from an allocation teaches of the next."""
         changed = replace(self, bytes=seen.bytes - found.bytes)
@@ -60,3 +66,9 @@ class Estimate:
             rise = math.log1p(max(seen.increase.share, 0.0)) / found.damage / CAUTION
             changed = replace(changed, blame=min(max(rise, BLAME[0]), BLAME[1]))
         return changed
+
+
+def priced(found: Allocation, before: Mapping[str, int], code: Mapping[str, int]) -> Allocation:
+    """The same allocation with other bytes of code."""
+    more = sum(code.get(name, 0) - before.get(name, 0) for name in found.code)
+    return replace(found, bytes=found.bytes + more)

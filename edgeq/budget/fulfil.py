@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.artifact import manifest as manifests
-from edgeq.budget.allocate import Allocation, Limits, allocate
+from edgeq.budget.allocate import Allocation, allocate
 from edgeq.budget.amounts import percent_text, seconds_text, size_text
 from edgeq.budget.check import Seen, measure, size_of
-from edgeq.budget.choose import FILL, choose_weighed, filled
+from edgeq.budget.choose import FILL, choose, filled
 from edgeq.budget.estimate import Estimate
 from edgeq.budget.goal import Goal
+from edgeq.budget.nearest import percent_up, seconds_up, size_up
 from edgeq.budget.problem import Problem, pose
 from edgeq.budget.record import record_bytes, record_of
+from edgeq.budget.weigh import Weighed
 from edgeq.compiling.compiler import write_artifact
 from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import prepare
@@ -73,8 +75,13 @@ def _next(
     problem: Problem, goal: Goal, estimate: Estimate, tries: list[Try], progress: Progress
 ) -> tuple[Allocation, Estimate]:
     """The allocation to compile; once one was compiled, what reports take is known from it."""
-    reports = tries[-1].seen.bytes - problem.weigh(tries[-1].found, progress) if tries else 0
-    return choose_weighed(problem.items, goal, estimate, lambda found: problem.weigh(found, progress) + reports)
+    more = tries[-1].seen.bytes - problem.weigh(tries[-1].found, progress).total if tries else 0
+
+    def weigh(found: Allocation) -> Weighed:
+        weighed = problem.weigh(found, progress)
+        return replace(weighed, reports=weighed.reports + more)
+
+    return choose(problem.items, goal, estimate, weigh)
 
 
 def _try(
@@ -129,22 +136,21 @@ def _best(goal: Goal, tries: list[Try]) -> Try | None:
 
 def _missed(problem: Problem, goal: Goal, tries: list[Try]) -> BudgetError:
     """What was compiled instead, and what would be enough."""
-    said = "; ".join(_said(one) for one in tries)
-    last = tries[-1]
-    estimate = last.estimate.corrected(last.found, last.seen)
-    hints = []
-    if last.seen.increase is not None and goal.increase is not None and last.seen.increase.share > goal.increase:
-        hints.append(f"--max-ppl-increase {last.seen.increase.share * 100 + 0.05:.1f}%")
-        enough = allocate(problem.items, estimate.limits(Goal(increase=goal.increase)), "bytes", estimate.code)
+    last, seen = tries[-1], tries[-1].seen
+    estimate = last.estimate.corrected(last.found, seen)
+    near = []
+    if goal.increase is not None and seen.increase is not None and seen.increase.share > goal.increase:
+        near.append(f"--max-ppl-increase {percent_up(seen.increase.share)}")
+        limits = estimate.limits(Goal(increase=goal.increase))
+        enough = allocate(problem.items, limits, "bytes", estimate.code)
         if enough is not None and goal.bytes is not None:
-            hints.append(f"--target-size {estimate.size(enough) * 1.01 / 1e6:.1f}MB (predicted)")
-    if last.seen.seconds is not None and goal.seconds is not None and last.seen.seconds > goal.seconds:
-        hints.append(f"--target-latency {seconds_text(last.seen.seconds * 1.03).replace(' ', '')}")
-    if goal.bytes is not None and last.seen.bytes > goal.bytes:
-        small = allocate(problem.items, Limits(), "bytes", estimate.code)
-        least = last.seen.bytes if small is None else min(last.seen.bytes, estimate.size(small))
-        hints.append(f"--target-size {least * 1.01 / 1e6:.2f}MB")
-    return BudgetError(f"{goal} cannot be kept: compiled {said}; the nearest: {' or '.join(hints)}")
+            near.append(f"--target-size {size_up(estimate.size(enough))} (predicted)")
+    if goal.seconds is not None and seen.seconds is not None and seen.seconds > goal.seconds:
+        near.append(f"--target-latency {seconds_up(seen.seconds)}")
+    if goal.bytes is not None and seen.bytes > goal.bytes:
+        near.append(f"--target-size {size_up(seen.bytes)}")
+    said = "; ".join(map(_said, tries))
+    return BudgetError(f"{goal} cannot be kept: compiled {said}; the nearest: {' or '.join(near)}")
 
 
 def _said(one: Try) -> str:

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgeq.budget.allocate import Allocation, Choice, Item
+from edgeq.budget.code import names_of, rough_bytes
 from edgeq.compiling.options import Options
 from edgeq.errors import UsageError
 from edgeq.quant.format import GROUP_SIZES, WeightFormat
 from edgeq.sensitivity.result import HEAD, Sensitivity, Unit
+from edgeq.targets import Target
 
 GROUPED = tuple(f"w4g{size}{zero}" for size in GROUP_SIZES for zero in ("", "a"))
 LINEARS = (*GROUPED, "w8", "w8g128")
 HEADS = ("w4g32", "w8g32", "f16")
-# Of one instruction-set variant, in kernels.a and model.so together, as measured on SmolLM2's kernels; what a plan's
-# kernels really take is weighed (weigh.py), this only says that a format used once costs more than one used again.
-LINEAR_CODE, QUANTIZE_CODE = 21_000, 9_000
-
 Seconds = Mapping[tuple[str, str], float]
 """(first module of a unit, format) -> seconds of its kernel in one step."""
 
@@ -32,22 +30,16 @@ def _choices(unit: Unit, seconds: Seconds) -> list[Choice]:
     found = []
     for text, candidate in unit.formats.items():
         if WeightFormat.parse(text).has_kernel:
-            code = () if unit.kind == HEAD else (f"linear {rows}x{columns} {text}", _quantize(columns, text))
+            code = () if unit.kind == HEAD else names_of(rows, columns, text)
             time = seconds.get((unit.modules[0], text), 0.0)
             found.append(Choice(text, candidate.damage, candidate.bytes, time, code))
     return found
 
 
-def _quantize(columns: int, text: str) -> str:
-    """Activations are quantized for the groups and zero points of the weights that they meet."""
-    fmt = WeightFormat.parse(text)
-    return f"quantize {columns} {fmt.group_size} {fmt.zero_point}"
-
-
-def code_bytes(items: Sequence[Item], variants: int) -> dict[str, int]:
-    """Roughly what each kernel of the choices takes, for that many instruction-set variants."""
+def code_bytes(items: Sequence[Item], target: Target) -> dict[str, int]:
+    """Roughly what each kernel of the choices takes; a plan's own are known once it is weighed."""
     names = {name for item in items for choice in item.choices for name in choice.code}
-    return {name: variants * (LINEAR_CODE if name.startswith("linear") else QUANTIZE_CODE) for name in sorted(names)}
+    return {name: rough_bytes(name, target) for name in sorted(names)}
 
 
 def with_formats(options: Options, sensitivity: Sensitivity, found: Allocation) -> Options:

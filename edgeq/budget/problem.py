@@ -12,7 +12,7 @@ from edgeq.budget.goal import Goal
 from edgeq.budget.held_out import held_out, losses
 from edgeq.budget.menu import HEADS, LINEARS, check_bits, code_bytes, items_of, with_formats
 from edgeq.budget.times import Times, step_times
-from edgeq.budget.weigh import weigh
+from edgeq.budget.weigh import Weighed, weigh
 from edgeq.compiling.measured import open_measured
 from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import Prepared
@@ -44,9 +44,9 @@ class Problem:
         """What compiles an allocation."""
         return with_formats(self.options, self.sensitivity, found)
 
-    def weigh(self, found: Allocation, progress: Progress) -> int:
+    def weigh(self, found: Allocation, progress: Progress) -> Weighed:
         """Bytes of the artifact with an allocation."""
-        return weigh(self.prepared, self.options_for(found), progress).total
+        return weigh(self.prepared, self.options_for(found), progress)
 
 
 def pose(prepared: Prepared, options: Options, goal: Goal, progress: Progress, score: bool = True) -> Problem:
@@ -61,7 +61,7 @@ def pose(prepared: Prepared, options: Options, goal: Goal, progress: Progress, s
     sensitivity = _sensitivity(prepared, options, data.samples, progress)
     times = step_times(prepared, options, sensitivity, progress) if goal.seconds is not None else None
     items = items_of(sensitivity, times.seconds if times else None)
-    code = code_bytes(items, len(options.target.isas))
+    code = code_bytes(items, options.target)
     estimate = Estimate(seconds=times.rest if times else 0.0, code=code, nats=sensitivity.unit == NATS)
     scored = None
     if score and estimate.nats and ("tokenizer.json" in prepared.source.assets or goal.increase is not None):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edgeq.artifact.weights_file import TensorSpec, WeightsLayout
+from edgeq.budget.code import plan_code
 from edgeq.compiling.calibrated import own_passes
 from edgeq.compiling.options import Options, record
 from edgeq.compiling.prepared import Prepared
@@ -34,13 +35,14 @@ SITE_BYTES = 1_500  # of passes.json and edgeq.json, a linear
 @dataclass(frozen=True)
 class Weighed:
     """Bytes of an artifact's files. weights: exact. code: model.c, kernels.a, model.so, exact. assets: the model's own.
-    reports: edgeq.json and passes.json, roughly.
+    reports: edgeq.json and passes.json, roughly. kernels: of `code`, what each linear's and quantizer's take.
     """
 
     weights: int
     code: int
     assets: int
     reports: int
+    kernels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -63,7 +65,8 @@ def weigh(prepared: Prepared, options: Options, progress: Progress) -> Weighed:
         write_library(plan, options.target, info, prepared.source.name, Path(folder), progress)
         code = folder_bytes(Path(folder))
     assets = sum(map(len, prepared.source.assets.values()))
-    return Weighed(layout.file_bytes, code, assets, _reports(plan, table, info, options, prepared))
+    kernels, reports = plan_code(plan, options.target), _reports(plan, table, info, options, prepared)
+    return Weighed(layout.file_bytes, code, assets, reports, kernels)
 
 
 def folder_bytes(folder: Path) -> int:
