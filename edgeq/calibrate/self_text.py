@@ -67,7 +67,7 @@ def _session(source: Source, folder: Path, length: int, progress: Progress) -> S
     progress(f"compile the model to {STAGE[9:]} by", 0, 0)
     context = -(-length // 16) * 16
     entries = load_entries(source, Shapes())
-    for step in parse_pipeline(f"add-cache{{context={context}}},last-row,merge-linears,quantize{{bits={BITS}}}"):
+    for step in parse_pipeline(f"add-cache{{context={context}}},last-row,quantize{{bits={BITS}}},merge-linears"):
         step(entries[0].gm, Context(source.weights))
     plan, table = lower_entries(entries, source.weights, context, 16)
     info, _ = write_weights(table, folder, progress)

@@ -13,7 +13,7 @@ from edgeq.cli.progress import reporting
 
 EXAMPLES = (
     "edgeq opt demo:smollm2-135m -o build/smollm2.eqir",
-    "edgeq opt build/smollm2.eqir -p merge-linears,quantize{bits=w4a8g128}",
+    "edgeq opt build/smollm2.eqir -p quantize{bits=w4a8g128},merge-linears",
     "edgeq opt - -p 'add-cache{kv=i8,context=512},last-row' < build/smollm2.eqir",
     "edgeq opt demo:minilm -p smooth --calib notes.txt",
 )

@@ -20,7 +20,7 @@ def opt(text_or_model: str, pipeline: str = "", entry: str = "", calib: str = ""
 
     Args:
         text_or_model: a graph in text form, or a model as `edgeq compile` takes it.
-        pipeline: `"merge-linears,quantize{bits=w4a8}"`; empty: only parse or import, verify, and print.
+        pipeline: `"quantize{bits=w4a8},merge-linears"`; empty: only parse or import, verify, and print.
         entry: of a model with several (`text_128`, `image`, ...); empty: its first.
         calib: what passes measure a model's activations on, as `edgeq compile --calib` takes it.
 

@@ -17,7 +17,7 @@ from edgeq.passes.folds.fold_points import KINDS, FoldPoint, fold_points
 from edgeq.passes.folds.folding import fold, part_norms
 from edgeq.passes.grids import grid_format
 from edgeq.passes.pass_ import Context, Pass, Range, Report, Site
-from edgeq.quant.bits import Bits
+from edgeq.quant.bits import DEFAULT_GROUP, Bits
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.per_linear import format_of
 from edgeq.quant.simulate import QuantSpec
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Choose = Callable[[FoldPoint, "Captured"], dict[str, Tensor]]
 SIMULATED = re.compile(r"w([2-8])a([2-8]|16)(s?)(?:g(\d+)|pc)?(a?)")
-GROUP = 32  # of 4-bit weights where nothing else is said
 DEFAULT_BITS = "w8a8"
 
 
@@ -87,7 +86,7 @@ def quant_spec(text: str, context: Context) -> QuantSpec:
     if match is None:
         return QuantSpec.of(Bits.parse(text))
     bits, act, static, group, asymmetric = match.groups()
-    size = int(group) if group else GROUP if bits == "4" and "pc" not in text else 0
+    size = int(group) if group else 0 if "pc" in text else DEFAULT_GROUP.get(int(bits), 0)
     kind = "none" if act == "16" else "tensor" if static else "token"
     return QuantSpec(int(bits), size, not asymmetric, kind, 8 if act == "16" else int(act))
 

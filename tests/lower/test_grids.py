@@ -11,7 +11,7 @@ import static_zoo
 import torch
 from hand_grid import draw, known
 from replay_models import CONTEXT, LLAMA, runnable
-from test_plan_reference import compare
+from test_plan_reference import TOKENS, compare
 
 from edgeq.artifact.manifest import read
 from edgeq.calibrate.samples import Sample
@@ -135,6 +135,11 @@ def test_an_artifact_computes_what_the_reference_says_of_the_codes(case, llama, 
         error, ties = compare(folder)
     assert error < 1e-4
     assert ties.wrong == 0
+    with Session(folder, threads=2) as session:
+        steps = session.logits(TOKENS)[-1]
+        session.rewind()
+        session.feed(TOKENS)
+        assert np.array_equal(session.last_logits(), steps)  # chunks, q, k and v written side by side
     names = [t.name for t in read(folder).tensors]
     assert any(name.startswith("model.layers.0.self_attn.q_proj") for name in names)
     assert not any("codes" in name for name in names)
