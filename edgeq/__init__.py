@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "EdgeqError", "compile", "load", "recompile"]
+__all__ = ["Artifact", "EdgeqError", "compile", "dry_run", "load", "recompile"]
 
 if TYPE_CHECKING:
-    from edgeq.api import Artifact, compile, load, recompile
+    from edgeq.api import Artifact, compile, dry_run, load, recompile
     from edgeq.errors import EdgeqError
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeq.artifact.folder import artifact_folder, check_output
 from edgeq.artifact.resume import kept_work
+from edgeq.errors import UsageError
 from edgeq.runtime.artifact import Artifact
 
-__all__ = ["Artifact", "compile", "load", "recompile"]
+if TYPE_CHECKING:
+    from edgeq.predict.dry_run import Prediction
+
+__all__ = ["Artifact", "compile", "dry_run", "load", "recompile"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -112,6 +116,43 @@ def recompile(
     from edgeq.compiling.config import merged, read_config
 
     return _compile(merged(read_config(Path(config)), changes), Path(output), overwrite, resume, progress)
+
+
+def dry_run(
+    model: str | None = None,
+    *,
+    config: str | Path | None = None,
+    threads: int = 0,
+    again: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Prediction:
+    """What a compile would give and take: bytes, seconds, memory, tokens a second; no weight is read.
+
+    Args:
+        model: as for `compile`; a folder that holds nothing but config.json will do.
+        config: options of an earlier compile, as for `recompile`.
+        threads: that speeds are of; 0 is one for each core this process may use.
+        again: time this machine's kernels even where their times are known.
+        progress: called with (stage, done, total).
+        options: of `compile`, but for `output` and budgets.
+
+    Raises:
+        UsageError: a budget, which needs sensitivities (`edgeq pareto`). Otherwise as `compile`.
+    """
+    from edgeq.budget.goal import taken
+    from edgeq.compiling.config import merged, read_config
+    from edgeq.compiling.options import make_options
+    from edgeq.compiling.refusals import refuse_without_kernel
+    from edgeq.predict.dry_run import dry_run as predicted
+
+    given = options if model is None else {"model": model, **options}
+    given, goal = taken(given if config is None else merged(read_config(Path(config)), given))
+    if goal:
+        raise UsageError("a dry run predicts given formats; `edgeq pareto MODEL` shows what budgets lead to")
+    made = make_options(**given)
+    refuse_without_kernel(made)
+    return predicted(made, threads, again, progress)
 
 
 def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool, progress: Progress | None) -> Artifact:

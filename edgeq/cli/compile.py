@@ -46,7 +46,7 @@ def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> 
 @click.option("--target", default="native", show_default=True, help="What to compile for; `edgeq targets` lists them.")
 @click.option("--bits", default="w4a8", show_default=True, help="Bits of weights, activations, KV cache: w4a8g64kv8.")
 @click.option("--formats", type=click.Path(path_type=Path), callback=_formats, help=FORMATS)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--target-size", default="", metavar="60MB", help=SIZE)
 @click.option("--max-ppl-increase", default="", metavar="2%", help="Most that perplexity may rise.")
 @click.option("--target-latency", default="", metavar="5ms/token", help="Most that a token (or a run) may take.")
@@ -66,11 +66,14 @@ def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> 
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted compile to OUTPUT stopped measuring.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is an artifact already.")
+@click.option("--dry-run", is_flag=True, help="Predict size, time, memory and speed; read no weight, write nothing.")
+@click.option("--measure-again", is_flag=True, help="With --dry-run: time this machine's kernels anew.")
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, output: Path, config: Path | None, resume: bool, overwrite: bool, as_json: bool, **_: Any
-) -> None:
+    ctx: click.Context, output: Path | None, config: Path | None, resume: bool, overwrite: bool, dry_run: bool,
+    measure_again: bool, as_json: bool, **_: Any,
+) -> None:  # fmt: skip
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
     from edgeq.cli.describe import summary, summary_text
     from edgeq.cli.run_kinds import example
@@ -78,6 +81,12 @@ def command(
     options = _given(ctx)
     if config is None and options.get("model") is None:
         raise UsageError("give a MODEL to compile, or -c FILE with the options of an earlier compile")
+    if dry_run:
+        return _dry_run(config, options, measure_again, as_json)
+    if output is None:
+        raise UsageError("give --output FOLDER, or --dry-run to predict without writing")
+    if measure_again:
+        raise UsageError("--measure-again times kernels for --dry-run: give both")
     start = time.monotonic()
     with _resumable(output), reporting() as progress:
         progress("load the compiler", 0, 0)
@@ -96,9 +105,23 @@ def command(
 
 def _given(ctx: click.Context) -> dict[str, Any]:
     """Arguments of `edgeq.compile` that stand on the command line; the others have its defaults, or a config's."""
-    ours = ("output", "config", "resume", "overwrite", "as_json")
+    ours = ("output", "config", "resume", "overwrite", "dry_run", "measure_again", "as_json")
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params if name not in ours}
     return {name: ctx.params[name] for name, source in sources.items() if source is not ParameterSource.DEFAULT}
+
+
+def _dry_run(config: Path | None, options: dict[str, Any], again: bool, as_json: bool) -> None:
+    """Predict what the same command without --dry-run would do."""
+    with reporting() as progress:
+        progress("load the compiler", 0, 0)
+        import edgeq
+        from edgeq.cli.dry_run_text import dry_run_text
+
+        found = edgeq.dry_run(config=config, again=again, progress=progress, **options)
+    if as_json:
+        console.print_json(found.to_json())
+    else:
+        click.echo(dry_run_text(found))
 
 
 @contextmanager

@@ -34,11 +34,11 @@ def _describe_region(region: Region, static: bool) -> dict[str, Any]:
         "modules": region.modules,
         "kernels": [c.kernel.name for c in region.calls],
         "weight_bytes": region.weight_bytes,
-        "ops": sum(c.kernel.ops * _rows(c) for c in region.calls) if static else region.ops,
+        "ops": sum(c.kernel.ops * rows_of_call(c) for c in region.calls) if static else region.ops,
     }
 
 
-def _rows(call: Call) -> int:
+def rows_of_call(call: Call) -> int:
     """Rows of a call whose shapes are fixed: attention knows its own, the others take their number first."""
     if call.kernel.family == "attend.attend":
         return int(call.kernel.options["B"] * call.kernel.options["S"])

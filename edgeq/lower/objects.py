@@ -31,6 +31,11 @@ def kernel_object(kernels: Iterable[Kernel], isa: Isa) -> Path:
     return path
 
 
+def has_object(kernels: Iterable[Kernel], isa: Isa) -> bool:
+    """Whether the object file of these kernels is in the cache."""
+    return (cache_folder() / "kernels" / f"{_key(list(kernels), isa)}.o").exists()
+
+
 def _build(kernels: list[Kernel], isa: Isa, path: Path) -> None:
     from edgeq.kernels.compile import compile_object
 

@@ -7,7 +7,10 @@ memory of earlier ones: what is read next was long evicted from the caches, as i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from xxhash import xxh64
 
 from edgeq.artifact.weights_file import ALIGNMENT
 from edgeq.lower.build import WEIGHTS
@@ -17,22 +20,24 @@ from edgeq.lower.objects import kernel_object
 from edgeq.lower.plan import Plan
 from edgeq.lower.toolchain import archive
 from edgeq.predict.machine import best_isa, cold_bytes
-from edgeq.targets import Target
+from edgeq.targets import Isa, Target
 
 HEADER = (56).to_bytes(8, "little") + b"{}".ljust(56)
 
 
-def write_blank(plan: Plan, sizes: Mapping[str, int], target: Target, folder: Path) -> None:
-    """Write what a Session opens (with `verify=False`) into `folder`, kernels for this machine's variant alone.
+def write_blank(plan: Plan, sizes: Mapping[str, int], target: Target, folder: Path, isa: Isa | None = None) -> None:
+    """Write what a Session opens (with `verify=False`) into `folder`, kernels for one variant alone.
 
     Args:
         plan: of any entries. sizes: tensor -> bytes, of every weight that the plan names, in the file's order.
+        isa: the variant; None is the one that the loader takes on this machine.
 
     Raises:
         ToolchainError: as a compile.
     """
-    isa = best_isa(target)
+    isa = isa or best_isa(target)
     info = shared_layout(sizes, cold_bytes())
+    info = replace(info, hash=_hash(info.tensor_bytes))
     (folder / SOURCE).write_text(emit(plan, [isa], info, "blank"))
     archive([kernel_object(plan.kernels().values(), isa)], folder / KERNELS)
     link_library(target.zig_triple, folder, folder / LIBRARY)
@@ -52,3 +57,11 @@ def shared_layout(sizes: Mapping[str, int], window: int) -> WeightsInfo:
         at += -(-size // ALIGNMENT) * ALIGNMENT
         end = max(end, at)
     return WeightsInfo(offsets, end, len(HEADER) + end, 0)
+
+
+def _hash(zeros: int) -> int:
+    """XXH64 of the file: the header, then so many zeros."""
+    digest, block = xxh64(HEADER), bytes(1 << 20)
+    for at in range(0, zeros, len(block)):
+        digest.update(block[: min(len(block), zeros - at)])
+    return digest.intdigest()

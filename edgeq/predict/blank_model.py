@@ -55,20 +55,21 @@ def open_blank(model: str, revision: str | None = None) -> Source:
     Raises:
         ModelError, UnsupportedError: as `edgeq.frontend.source.open_model`, but weights may be missing.
     """
-    path = Path(model).expanduser()
-    if path.suffix == ".gguf":
-        return _blank_gguf(model, path)
-    folder = _folder(model, path, revision)
+    folder = _folder(model, revision)
+    if folder.suffix == ".gguf":
+        return _blank_gguf(model, folder)
     config = read_config(folder)
     return Source(model, config, NamedWeights(BlankWeights(config)), folder_assets(folder), compile_files(folder))
 
 
-def _folder(model: str, path: Path, revision: str | None) -> Path:
+def _folder(model: str, revision: str | None) -> Path:
+    """The folder, or the .gguf file."""
     if model.startswith("demo:"):
         from edgeq.frontend.demo import demo_path
 
         return demo_path(model, demo_cache())
-    if path.is_dir():
+    path = Path(model).expanduser()
+    if path.is_dir() or path.suffix == ".gguf":
         return path
     if path.exists():
         raise ModelError(f"{model} is a file: give a folder with config.json, or a .gguf file")

@@ -85,5 +85,3 @@ def _has_samples(options: Options, entries: Sequence[EntryGraph]) -> bool:
     """Whether passes find something to measure: edgeq's own text fits whatever takes tokens."""
     takes_text = any(e.kind == "token" or any(port.name == "input_ids" for port in e.inputs) for e in entries)
     return options.calibration != "none" and (bool(options.calibration) or takes_text)
-
-

@@ -39,6 +39,11 @@ class Linear:
         return f"{self.format} {self.act[:2] if self.integer else self.act} {self.n}x{self.k} {self.rows}"
 
     @property
+    def kind(self) -> str:
+        """`w4g32 int row`, `f16 float rows`: kernels of one kind take as long for a multiply-add."""
+        return f"{self.format} {'int' if self.integer else 'float'} {'row' if self.rows == 1 else 'rows'}"
+
+    @property
     def integer(self) -> bool:
         """Whether activations are codes."""
         return self.act in ("a8", "a8s")

@@ -1,6 +1,6 @@
 """Times of regions that other processes did not disturb: a plan's walks are long, its regions are short.
 
-Of each region the lower third of its runs counts. On a quiet machine that is the median but for a few percent; on one
+Of each region the fastest fifth of its runs counts. On a quiet machine that is the median but for a few percent; on one
 that others use too, a whole walk is hardly ever left alone, and most of its regions are.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from edgeq.runtime.loader import Session
 
-SHARE = 0.3
+SHARE = 0.2
 LEAST, MOST = 4, 1000
 
 
