@@ -39,7 +39,7 @@ def _smallest(
     items: Sequence[Item], limits: Limits, estimate: Estimate, weigh: Weigh
 ) -> tuple[Allocation, int]:
     """The smallest artifact of some that are weighed, each chosen with what the ones before taught of code."""
-    weighed = []
+    weighed: list[tuple[Allocation, int]] = []
     for _ in range(ROUNDS):
         found = allocate(items, limits, "bytes", estimate.code)
         if found is None or any(found.formats == other.formats for other, _ in weighed):

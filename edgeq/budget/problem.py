@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import fx
 
 from edgeq.budget.allocate import Allocation, Item
 from edgeq.budget.check import Scored
@@ -13,13 +16,19 @@ from edgeq.budget.held_out import held_out, losses
 from edgeq.budget.menu import HEADS, LINEARS, check_bits, code_bytes, items_of, with_formats
 from edgeq.budget.times import Times, step_times
 from edgeq.budget.weigh import Weighed, weigh
+from edgeq.calibrate.chained import Chained
 from edgeq.compiling.measured import open_measured
 from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import Prepared
 from edgeq.errors import UsageError
 from edgeq.sensitivity.result import NATS, Sensitivity
 
+if TYPE_CHECKING:
+    from edgeq.calibrate.data import Data
+    from edgeq.calibrate.samples import Sample
+
 Progress = Callable[[str, int, int], None]
+Samples = Callable[[fx.GraphModule], "list[Sample]"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ def pose(prepared: Prepared, options: Options, goal: Goal, progress: Progress, s
     check_bits(options)
     check_goal(goal, prepared)
     data = open_measured(options, prepared.source, progress)
-    sensitivity = _sensitivity(prepared, options, data.samples, progress)
+    samples = Chained(prepared.entries, prepared.source.weights, data.samples, progress).samples
+    sensitivity = _sensitivity(prepared, options, samples, progress)
     times = step_times(prepared, options, sensitivity, progress) if goal.seconds is not None else None
     items = items_of(sensitivity, times.seconds if times else None)
     code = code_bytes(items, options.target)
@@ -78,7 +88,7 @@ def check_goal(goal: Goal, prepared: Prepared) -> None:
         raise UsageError(f"--eval-text: {prepared.source.name} is no decoder-only language model: no perplexity")
 
 
-def _sensitivity(prepared: Prepared, options: Options, samples: object, progress: Progress) -> Sensitivity:
+def _sensitivity(prepared: Prepared, options: Options, samples: Samples, progress: Progress) -> Sensitivity:
     from edgeq.sensitivity.measure import measure
 
     return measure(
@@ -87,7 +97,7 @@ def _sensitivity(prepared: Prepared, options: Options, samples: object, progress
     )  # fmt: skip
 
 
-def _scored(prepared: Prepared, data: object, file: str, progress: Progress) -> Scored:
+def _scored(prepared: Prepared, data: Data, file: str, progress: Progress) -> Scored:
     from edgeq.evaluate.graph import graph_logits
 
     text = held_out(prepared.source, data, file, prepared.context)

@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-COMMANDS = ("compile", "run", "inspect", "profile", "eval", "targets", "opt", "sensitivity", "package", "devices")
+COMMANDS = (
+    "compile", "run", "inspect", "profile", "eval", "targets", "opt", "sensitivity", "pareto", "package", "devices",
+)  # fmt: skip
 
 
 class App(click.Group):

@@ -75,6 +75,7 @@ def command(
     measure_again: bool, as_json: bool, **_: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
+    from edgeq.cli.budget_text import budget_text
     from edgeq.cli.describe import summary, summary_text
     from edgeq.cli.run_kinds import example
 
@@ -95,10 +96,12 @@ def command(
         how: dict[str, Any] = {"output": output, "overwrite": overwrite, "resume": resume, "progress": progress}
         artifact = edgeq.compile(**options, **how) if config is None else edgeq.recompile(config, **how, **options)
     result = summary(artifact.path, artifact.manifest) | {"compile_seconds": time.monotonic() - start}
+    result |= {"budget": artifact.manifest["budget"]} if artifact.manifest["budget"] else {}
     if as_json:
         console.print_json(result)
     else:
-        click.echo(f"{summary_text(result)}\ncompiled in {result['compile_seconds']:.1f} s")
+        click.echo(f"{summary_text(result)}{budget_text(artifact.manifest)}")
+        click.echo(f"compiled in {result['compile_seconds']:.1f} s")
         if line := example(artifact):
             console.note(f"try: {line}")
 
