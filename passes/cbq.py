@@ -1,0 +1,57 @@
+"""Rounding learned over windows of layers that overlap, so that neighbours make up for each other's errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgeq.errors import UsageError
+from edgeq.passes.learned.reconstruction import Reconstruction
+from edgeq.passes.learned.settings import Settings
+from edgeq.passes.learned.sweep import Slide
+
+
+@dataclass(frozen=True)
+class Cbq(Reconstruction):
+    """Cross-block reconstruction (CBQ, ICLR 2025): codes and scales as they will be stored, and nothing else.
+
+    Windows of layers learn to compute what they computed in float, on inputs of the model quantized so far: up or down
+    for each weight, a scale for each group, a scale for each static range. Window 1 without kl is block reconstruction
+    (BRECQ). The paper has rank 5 and soft rounding, which decides in thousands of steps; by default rounding is learned
+    straight through for each weight, which takes a hundred.
+
+    Attributes:
+        window: layers that learn together; 0: all. overlap: of them that the next window takes up again.
+        epochs: walks over the samples, a window each. batch: samples a step.
+        rank: of LoRA-Rounding; 0: a number for each weight.
+        hard: rounded weights forward, soft ones backward; false: soft, drawn to up or down by `pull`.
+        lr, scale_lr, step_lr: of rounding, weights' scales, static scales.
+        kl: weight of the divergence beside the squared error. drop: share of activations left in float, see `qdrop`.
+    """
+
+    name: ClassVar[str] = "cbq"
+    window: int = 2
+    overlap: int = 1
+    epochs: int = 3
+    batch: int = 1
+    rank: int = 0
+    hard: bool = True
+    lr: float = 0.05
+    scale_lr: float = 0.005
+    step_lr: float = 0.005
+    pull: float = 0.1
+    kl: float = 1.0
+    drop: float = 0.0
+
+    def settings(self) -> Settings:
+        """As the options say."""
+        return Settings(
+            self.epochs, self.batch, self.rank, self.hard, True, self.lr, self.scale_lr, self.step_lr, self.pull,
+            self.kl, self.drop, self.seed,
+        )  # fmt: skip
+
+    def slide(self) -> Slide:
+        """UsageError where windows would not move."""
+        if self.window < 0 or not 0 <= self.overlap < max(self.window, 1):
+            raise UsageError(f"{self}: give 0 <= overlap < window")
+        return Slide(self.window, self.overlap)

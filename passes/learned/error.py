@@ -1,0 +1,41 @@
+"""How far a window's outputs are from the float model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+
+def window_error(
+    found: Mapping[fx.Node, Tensor], target: Mapping[fx.Node, Tensor], counted: Tensor, kl: float = 0.0
+) -> Tensor:
+    """`|h_fp - h_q|^2 / |h_fp|^2 + kl * KL(softmax(h_fp) || softmax(h_q))`, mean over rows (CBQ, ICLR 2025, eq. 5).
+
+    Softmax runs over the features. A row's square is relative to its own size, or to the median row's if that is
+    larger: an attention sink is a thousand times as large as other tokens and would be all that is learned.
+
+    Args:
+        found, target: activations `[..., C]` by node. counted: bool `[rows]`; those with another number of rows count
+            whole.
+    """
+    total = torch.zeros(())
+    for node, goal in target.items():
+        a, b = _rows(found[node], counted), _rows(goal, counted)
+        size = b.square().sum(-1)
+        total = total.to(a.device) + ((a - b).square().sum(-1) / torch.maximum(size, size.median())).mean()
+        if kl:
+            total = total + kl * divergence(a, b).mean()
+    return total
+
+
+def divergence(found: Tensor, target: Tensor) -> Tensor:
+    """KL(softmax(target) || softmax(found)) of each row `[..., C]`, nats."""
+    p, q = target.log_softmax(-1), found.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def _rows(x: Tensor, counted: Tensor) -> Tensor:
+    rows = x.flatten(0, -2)
+    return rows[counted.to(x.device)] if len(rows) == len(counted) and not bool(counted.all()) else rows

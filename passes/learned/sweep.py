@@ -1,0 +1,180 @@
+"""A window slides over a model's layers: each is rounded for good on what those before it make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from edgeq.calibrate.blocks import Block, blocks
+from edgeq.calibrate.journal import Decisions
+from edgeq.calibrate.layers import layers
+from edgeq.calibrate.quantized_walk import QuantizedWalk
+from edgeq.calibrate.samples import Sample
+from edgeq.calibrate.walk import Values, Walk
+from edgeq.passes.folds.weight_key import key_of
+from edgeq.passes.learned.checkpoint import Checkpoint
+from edgeq.passes.learned.learner import Learner, range_key
+from edgeq.passes.learned.rounding import LearnedRounding
+from edgeq.passes.learned.settings import Settings
+from edgeq.passes.learned.trainer import Example, Trainer
+from edgeq.passes.learned.window import Window
+from edgeq.passes.rounding.gptq_columns import Rounded
+from edgeq.passes.rounding.sites import decision_key
+from edgeq.quant.simulate import QuantSpec
+
+Progress = Callable[[str, int, int], None]
+Roundings = dict[str, LearnedRounding]
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Layers of a window, and how many of them the next one takes up again."""
+
+    window: int
+    overlap: int
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A layer's results: weights by `decision_key`, static scales by `range_key`, the errors of its window."""
+
+    weights: dict[str, Rounded]
+    scales: dict[str, Tensor]
+    errors: tuple[float, float]
+
+
+class Sweep:
+    """Learns a float graph window by window (CBQ, ICLR 2025, section 3.2).
+
+    Two streams go through it: samples in the float model, and samples in the model quantized so far. A window learns to
+    make of the second what the float window makes of the first. Then its layers up to the overlap are rounded for good.
+
+    Args:
+        gm: the float graph; it may be rewritten when all is done, not before.
+        quants: every linear that is quantized -> how.
+        known: a linear's weight f32 `[N, K]` that is decided already, by `decide` too; None of others.
+        decide: called with each finished layer's results.
+        device: where windows learn.
+    """
+
+    def __init__(
+        self, gm: fx.GraphModule, weights: Any, samples: Sequence[Sample], quants: Mapping[fx.Node, QuantSpec],
+        settings: Settings, slide: Slide, *, known: Callable[[fx.Node], Tensor | None],
+        decide: Callable[[Learned], None], device: torch.device,
+    ) -> None:  # fmt: skip
+        self._weights, self._samples, self._quants = weights, samples, quants
+        self._settings, self._slide, self._device = settings, slide, device
+        self._known, self._decide, self._settled = known, decide, set[str]()
+        self._layers = _until_last(layers(blocks(gm)), quants)
+        shown = {node for layer in self._layers for block in layer for node in block.outputs}
+        self._plain = Walk(gm, weights, samples, shown)
+        self._quantized = LearnedWalk(gm, weights, samples, shown, quants.get)
+
+    def run(self, stage: str, progress: Progress, journal: Decisions) -> None:
+        """Every window; a journal keeps what is between two of them, and goes on after the last that it has."""
+        checkpoint = Checkpoint(journal, stage, (self._plain, self._quantized))
+        done, self._states = checkpoint.resume([{n for block in layer for n in block.nodes} for layer in self._layers])
+        earlier: Roundings = {}
+        while done < len(self._layers):
+            end = min(done + (self._slide.window or len(self._layers)), len(self._layers))
+            settled = len(self._layers) if end == len(self._layers) else end - self._slide.overlap
+            report = _reporting(progress, stage, (done, settled, len(self._layers)), self._settings.epochs)
+            earlier = self._window(done, end, settled, earlier, report)
+            done = settled
+            if done < len(self._layers):
+                checkpoint.save(done, {key: one.state() for key, one in earlier.items()})
+        progress(stage, len(self._layers), len(self._layers))
+        checkpoint.finish()
+
+    def _window(
+        self, start: int, end: int, settled: int, earlier: Roundings, report: Callable[[int], None]
+    ) -> Roundings:
+        """Learn layers `start` to `end`, round those before `settled`; the roundings of the others."""
+        report(-1)
+        window = Window([block for layer in self._layers[start:end] for block in layer], self._weights, self._device)
+        generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + start)
+        known = {key_of(node): found for node in window.linears if (found := self._decided(node)) is not None}
+        learner = Learner(window, self._quants, self._settings, known, earlier, generator)
+        for key, state in self._states.items():
+            learner.roundings[key].restore(state)
+        self._states = {}
+        errors = Trainer(window, learner, self._examples(window), self._settings, generator, report=report).train()
+        for layer in self._layers[start:settled]:
+            self._settle(layer, learner, errors)
+        return {n: one for n, one in learner.roundings.items() if n not in self._settled}
+
+    def _decided(self, node: fx.Node) -> Tensor | None:
+        return self._known(node) if node in self._quants else None
+
+    @torch.no_grad()
+    def _examples(self, window: Window) -> list[Example]:
+        streams = zip(self._samples, self._quantized.carried, self._plain.carried, strict=True)
+        return [
+            Example(sample, dict(quantized), dict(plain), _stored(window.run(sample, plain)))
+            for sample, quantized, plain in streams
+        ]
+
+    def _settle(self, layer: Sequence[Block], learner: Learner, errors: tuple[float, float]) -> None:
+        """Round a layer for good, and take both streams through it."""
+        inside = {node for block in layer for node in block.nodes}
+        own = [node for node in self._quants if node in inside]
+        found = {
+            decision_key(node, self._quants[node]): learner.roundings[key_of(node)].harden()
+            for node in own if key_of(node) in learner.roundings
+        }  # fmt: skip
+        scales = {node: step.scale().detach().cpu() for node, step in learner.steps.items() if node in inside}
+        self._decide(Learned(found, {range_key(node): scale for node, scale in scales.items()}, errors))
+        for node in own:
+            self._settled.add(key_of(node))
+            decided = self._known(node)
+            self._quantized.chosen[node] = learner.fixed(key_of(node)) if decided is None else decided
+        self._quantized.scales |= scales
+        for block in layer:
+            self._plain.run(block)
+            self._quantized.run(block)
+        self._quantized.chosen.clear()
+
+
+class LearnedWalk(QuantizedWalk):
+    """A quantized walk whose static ranges have learned scales.
+
+    Attributes:
+        scales: `fake_quant` node -> f32 `[1]`.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.scales: dict[fx.Node, Tensor] = {}
+
+    def _value(self, node: fx.Node, sample: Sample, known: Values, held: dict[fx.Node, Tensor]) -> Any:
+        if node not in self.scales:
+            return super()._value(node, sample, known, held)
+        x = self._finder(sample, known, held)(self._twins[node].args[0])
+        return torch.ops.edgeq.fake_quant(x, self.scales[node], **node.kwargs)
+
+
+def _until_last(found: list[list[Block]], quants: Mapping[fx.Node, QuantSpec]) -> list[list[Block]]:
+    """Layers without those behind the last quantized linear, and without its layer's blocks behind it."""
+    wanted = [[block for block in layer if not quants.keys().isdisjoint(block.nodes)] for layer in found]
+    last = max(block.index for layer in wanted for block in layer)
+    kept = [[block for block in layer if block.index <= last] for layer in found]
+    return [layer for layer in kept if layer]
+
+
+def _stored(outputs: dict[fx.Node, Tensor]) -> dict[fx.Node, Tensor]:
+    return {node: held.cpu() for node, held in outputs.items()}
+
+
+def _reporting(progress: Progress, stage: str, layers: tuple[int, int, int], epochs: int) -> Callable[[int], None]:
+    """Epochs of a window as parts of the layers that it settles."""
+    done, settled, count = layers
+    each = max(1, epochs)
+
+    def report(epoch: int) -> None:
+        progress(stage, done * each + (settled - done) * (epoch + 1), count * each)
+
+    return report

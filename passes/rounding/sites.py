@@ -1,0 +1,34 @@
+"""Which linears a pass that decides on stored numbers takes, and under which name it keeps what it decided."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from edgeq.ir.graph import arguments, op
+from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.weight_key import key_of
+from edgeq.passes.grids import holds_grid
+from edgeq.quant.format import WeightFormat
+from edgeq.quant.simulate import QuantSpec
+
+
+def format_of(quant: QuantSpec) -> WeightFormat:
+    """The format that weights are stored in."""
+    return WeightFormat(quant.weight_bits, quant.group_size, quant.symmetric)
+
+
+def decision_key(linear: fx.Node, quant: QuantSpec) -> str:
+    """Weight and format: entries whose formats differ decide each for itself."""
+    return f"{key_of(linear)} {format_of(quant)}"
+
+
+def why_declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
+    """Why the rounding of a linear is not decided, "" when it is; last: it computes an output."""
+    weight = arguments(linear)["weight"]
+    if any(op(user) == "aten.embedding" for leaf in stored(weight) for user in leaf.users):
+        return "its weight is also the token embedding"
+    if last:
+        return "it makes the output, which has a format of its own"
+    if holds_grid(weight):
+        return "its weight is on a grid already"
+    return f"it is stored as f{quant.weight_bits}: nothing to round" if quant.weight_bits >= 16 else ""
