@@ -1,9 +1,12 @@
-"""All candidates from one forward and one backward run a sample: a second-order estimate of the KL divergence.
+"""All candidates from one forward and a few backward runs a sample: a second-order estimate of the KL divergence.
 
 Near the float model KL(p || q) = E_l[(d log p(l))^2] / 2 with labels l drawn from p itself. A quantized unit changes
 its output at token t by dy_t, and so log p(l) by g_t . dy_t, where g_t = d log p(l) / dy_t comes from one backward run
 over labels drawn at every position. Tokens are taken as independent: damage = sum_t (g_t . dy_t)^2 / 2, a token. The
 output head's divergence is exact: it needs no more than its own product.
+
+Labels are drawn several times, for a backward run each: of some units the few tokens that attention sinks into hold
+most of the damage, and one draw says little about one token.
 
 The graph goes block by block, forwards and then backwards (each block is run again for its gradients), so memory holds
 one block's weights, the activations between blocks, and one block's of one sample for the gradients.
@@ -29,24 +32,25 @@ from edgeq.sensitivity.units import Part
 Progress = Callable[[str, int, int], None]
 Damages = dict[str, dict[str, float]]
 Values = dict[fx.Node, Any]
+DRAWS = 4
 
 
 @dataclass(eq=False)
 class _Run:
-    """One sample: values between blocks, and gradients of the log-likelihood of its labels by those."""
+    """One sample: values between blocks, and gradients of its labels' log-likelihood by those, one a draw."""
 
     sample: Sample
     kept: Values
-    gradients: dict[fx.Node, Tensor] = field(default_factory=dict)
+    gradients: list[dict[fx.Node, Tensor]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class _Local:
-    """A member of a unit in one sample: what it read, what it gave, and the gradient by that."""
+    """A member of a unit in one sample: what it read, what it gave, and the gradients by that, one a draw."""
 
     read: Tensor
     gave: Tensor
-    gradient: Tensor
+    gradients: list[Tensor]
 
 
 class Fisher:
@@ -54,14 +58,14 @@ class Fisher:
 
     Args:
         gm: float, uncached; model: its runner. units: to measure. asked: their candidates.
-        progress: called with (stage, blocks done, blocks). seed: labels are drawn by it.
+        progress: called with (stage, blocks done, blocks). seed: labels are drawn by it, `draws` times.
     """
 
     def __init__(
         self, gm: fx.GraphModule, model: GraphModel, units: Sequence[Part], asked: Asked, progress: Progress,
-        seed: int = 0,
+        seed: int = 0, draws: int = DRAWS,
     ) -> None:  # fmt: skip
-        self._model, self._asked, self._progress = model, asked, progress
+        self._model, self._asked, self._progress, self._draws = model, asked, progress, draws
         self._blocks = blocks(gm)
         self._units = [unit for unit in units if set(model.nodes).intersection(unit.nodes)]
         self._members = {node for unit in self._units for node in unit.nodes}
@@ -73,7 +77,9 @@ class Fisher:
     def measure(self, samples: Sequence[Sample]) -> tuple[Damages, int]:
         """(damages, labels that were drawn)."""
         self._damage = {unit.key: dict.fromkeys(self._asked.formats(unit), 0.0) for unit in self._units}
-        runs = [_Run(sample, self._model.given(sample.inputs)) for sample in samples]
+        runs = [
+            _Run(sample, self._model.given(sample.inputs), [{} for _ in range(self._draws)]) for sample in samples
+        ]
         rows = sum(int(sample.counted.sum()) for sample in samples)
         self._done = 0
         for block in self._blocks[:-1]:
@@ -109,36 +115,41 @@ class Fisher:
         known: Values = dict(run.kept)
         leaves = {node: _leaf(run.kept[node]) for node in block.inputs if _differentiable(run.kept[node])}
         known.update(leaves)
-        shown: dict[fx.Node, tuple[Tensor, Tensor]] = {}
+        shown: dict[fx.Node, _Local] = {}
         with torch.enable_grad():
             for node in block.nodes:
                 known[node] = self._value(node, known, members)
                 if node in members and node is not self._model.head:
-                    shown[node] = known[_source(node)], known[node]
-        ends = self._ends(block, known, run)
-        wanted = [*leaves.values(), *(gave for _, gave in shown.values())]
-        given = torch.autograd.grad([known[n] for n in ends], wanted, list(ends.values()), allow_unused=True)
-        for node, gradient in zip(leaves, given, strict=False):
-            if gradient is not None:
-                run.gradients[node] = run.gradients[node] + gradient if node in run.gradients else gradient
-        rest = given[len(leaves) :]
-        return {
-            node: _Local(read.detach(), gave.detach(), torch.zeros_like(gave) if gradient is None else gradient)
-            for (node, (read, gave)), gradient in zip(shown.items(), rest, strict=True)
-        }
+                    shown[node] = _Local(known[_source(node)], known[node], [])
+        if self._model.wanted[0] in block.nodes:
+            self._head(block, known, run.sample)
+        for draw, gradients in enumerate(run.gradients):
+            ends = self._ends(block, known, run, gradients)
+            wanted = [*leaves.values(), *(local.gave for local in shown.values())]
+            again = draw < len(run.gradients) - 1
+            given = torch.autograd.grad(
+                [known[n] for n in ends], wanted, list(ends.values()), retain_graph=again, allow_unused=True
+            )
+            for node, gradient in zip(leaves, given, strict=False):
+                if gradient is not None:
+                    gradients[node] = gradients[node] + gradient if node in gradients else gradient
+            for local, gradient in zip(shown.values(), given[len(leaves) :], strict=True):
+                local.gradients.append(torch.zeros_like(local.gave) if gradient is None else gradient)
+        return {node: _Local(one.read.detach(), one.gave.detach(), one.gradients) for node, one in shown.items()}
 
     def _value(self, node: fx.Node, known: Values, members: list[fx.Node]) -> Any:
         found = self._model.value(node, known)
         return found.requires_grad_() if node in members and not found.requires_grad else found
 
-    def _ends(self, block: Block, known: Values, run: _Run) -> dict[fx.Node, Tensor]:
+    def _ends(
+        self, block: Block, known: Values, run: _Run, gradients: dict[fx.Node, Tensor]
+    ) -> dict[fx.Node, Tensor]:
         """The block's outputs and the gradients by them; of the logits, from labels drawn here."""
-        ends = {node: run.gradients.pop(node) for node in block.outputs if node in run.gradients}
+        ends = {node: gradients.pop(node) for node in block.outputs if node in gradients}
         ends = {node: gradient for node, gradient in ends.items() if known[node].requires_grad}
         logits = self._model.wanted[0]
         if logits in block.nodes:
             ends[logits] = self._labels(known[logits].detach(), run.sample)
-            self._head(block, known, run.sample)
         return ends
 
     def _labels(self, logits: Tensor, sample: Sample) -> Tensor:
@@ -169,9 +180,9 @@ class Fisher:
             candidate = Candidate(unit, text, self._asked, self._model)
             for locals_ in zip(*(found[node] for node in members), strict=True):
                 changes = [_change(n, one, candidate) for n, one in zip(members, locals_, strict=True)]
-                same = len({len(change) for change in changes}) == 1
+                same = len({change.shape for change in changes}) == 1
                 total = sum(changes).square().sum() if same else sum(change.square().sum() for change in changes)
-                self._damage[unit.key][text] += float(total) / 2
+                self._damage[unit.key][text] += float(total) / (2 * self._draws)
 
     def _step(self) -> None:
         self._done += 1
@@ -179,9 +190,10 @@ class Fisher:
 
 
 def _change(node: fx.Node, local: _Local, candidate: Candidate) -> Tensor:
-    """f64 `[tokens]`: what log p changes by, to first order, when this member is quantized."""
+    """f64 `[draws, tokens]`: what log p changes by, to first order, when this member is quantized."""
     found = candidate.rows(node, local.read) if op(node) == "aten.embedding" else candidate.linear(node, local.read)
-    return ((found - local.gave) * local.gradient).flatten(0, -2).double().sum(-1)
+    change = (found - local.gave).flatten(0, -2).double()
+    return torch.stack([torch.linalg.vecdot(change, g.flatten(0, -2).double()) for g in local.gradients])
 
 
 def _source(node: fx.Node) -> fx.Node:
