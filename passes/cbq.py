@@ -27,6 +27,8 @@ class Cbq(Reconstruction):
         hard: rounded weights forward, soft ones backward; false: soft, drawn to up or down by `pull`.
         lr, scale_lr, step_lr: of rounding, weights' scales, static scales.
         kl: weight of the divergence beside the squared error. drop: share of activations left in float, see `qdrop`.
+        tune: walks over the samples in which, at the end, all scales are learned against the model's outputs; the
+            whole model is in memory then, several times. tune_lr: of those.
     """
 
     name: ClassVar[str] = "cbq"
@@ -42,6 +44,8 @@ class Cbq(Reconstruction):
     pull: float = 0.1
     kl: float = 1.0
     drop: float = 0.0
+    tune: int = 0
+    tune_lr: float = 0.002
 
     def settings(self) -> Settings:
         """As the options say."""
@@ -49,6 +53,13 @@ class Cbq(Reconstruction):
             self.epochs, self.batch, self.rank, self.hard, True, self.lr, self.scale_lr, self.step_lr, self.pull,
             self.kl, self.drop, self.seed,
         )  # fmt: skip
+
+    def end_to_end(self) -> Settings | None:
+        """Scales alone, codes as they are."""
+        if not self.tune:
+            return None
+        rate = self.tune_lr
+        return Settings(self.tune, self.batch, 0, True, True, 0.0, rate, rate, 0.0, 0.0, 0.0, self.seed)
 
     def slide(self) -> Slide:
         """UsageError where windows would not move."""

@@ -21,6 +21,12 @@ class LearnedStep:
         self._first, self._top = scale.detach().clone(), largest_code(bits)
         self._stretch = torch.zeros_like(self._first, requires_grad=True)
 
+    def starting(self, scale: Tensor) -> LearnedStep:
+        """Another one that starts at `scale`."""
+        other = LearnedStep(scale, 8)
+        other._top = self._top
+        return other
+
     def scales(self) -> list[Tensor]:
         """What stretches the scale."""
         return [self._stretch]

@@ -11,44 +11,31 @@ from torch.nn.functional import linear as matmul
 from edgeq.ir.graph import arguments, op
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.learned.activations import LearnedStep, dropped, read
+from edgeq.passes.learned.learned_scale import LearnedScale
 from edgeq.passes.learned.rounding import LearnedRounding
 from edgeq.passes.learned.settings import Settings
-from edgeq.passes.learned.soft_rounding import SoftRounding
-from edgeq.passes.learned.straight_rounding import StraightRounding
 from edgeq.passes.learned.window import Window
 from edgeq.quant.simulate import QuantSpec
 
 State = dict[str, dict[str, Tensor]]
+Learns = LearnedRounding | LearnedScale
 
 
 class Learner:
     """Roundings and activation steps of one window; linears that share a weight share its rounding.
 
     Args:
-        window: whose weights are read. quants: of its linears that are quantized.
-        settings: of learning.
-        known: weights that are decided already, by `key_of`; they are taken as they are.
-        earlier: roundings of layers that the window before this one learned too, by key.
+        quants: the window's linears that are quantized. settings: of learning.
+        roundings: weights that are learned, by `key_of`. fixed: those that are not, f32 `[N, K]` as stored.
+        steps: static scales, by `fake_quant` node.
     """
 
     def __init__(
-        self, window: Window, quants: Mapping[fx.Node, QuantSpec], settings: Settings, known: Mapping[str, Tensor],
-        earlier: Mapping[str, LearnedRounding], generator: torch.Generator,
+        self, quants: Mapping[fx.Node, QuantSpec], settings: Settings, roundings: Mapping[str, Learns],
+        fixed: Mapping[str, Tensor], steps: Mapping[fx.Node, LearnedStep],
     ) -> None:  # fmt: skip
-        self._settings, self._quants = settings, quants
-        self.roundings: dict[str, LearnedRounding] = {}
-        self._fixed: dict[str, Tensor] = {key: weight.to(window.device) for key, weight in known.items()}
-        for linear in (node for node in window.linears if node in quants):
-            key, weight = key_of(linear), window.weight(linear)
-            if key in earlier:
-                self.roundings[key] = earlier[key]
-            elif key not in self._fixed and key not in self.roundings:
-                if settings.round:
-                    kind = StraightRounding if settings.hard else SoftRounding
-                    self.roundings[key] = kind(weight, quants[linear], settings.rank, generator)
-                else:
-                    self._fixed[key] = quants[linear].weight(weight)
-        self.steps = {node: _step(window, node) for node in window.ranges}
+        self._quants, self._settings = quants, settings
+        self.roundings, self.fixed, self.steps = roundings, fixed, steps
         self._now: dict[str, Tensor] = {}
 
     def groups(self) -> list[dict[str, object]]:
@@ -78,15 +65,11 @@ class Learner:
         key = key_of(node)
         if op(arguments(node)["input"]) != "edgeq.fake_quant":
             x = dropped(read(x, quant), x, self._settings.drop, generator)
-        return matmul(x, self._fixed[key] if key in self._fixed else self._now[key])
+        return matmul(x, self.fixed[key] if key in self.fixed else self._now[key])
 
     def range(self, node: fx.Node, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A static range's activation, of `Window.run`."""
         return dropped(self.steps[node].quantize(x), x, self._settings.drop, generator)
-
-    def fixed(self, key: str) -> Tensor | None:
-        """A weight f32 `[N, K]` that is not learned, on the CPU."""
-        return self._fixed[key].cpu() if key in self._fixed else None
 
     def state(self) -> State:
         """Copies of everything learned, by key."""
@@ -97,7 +80,7 @@ class Learner:
         for name, one in self._all().items():
             one.restore(state[name])
 
-    def _all(self) -> dict[str, LearnedRounding | LearnedStep]:
+    def _all(self) -> dict[str, Learns | LearnedStep]:
         return {**self.roundings, **{range_key(node): step for node, step in self.steps.items()}}
 
 
@@ -106,6 +89,7 @@ def range_key(node: fx.Node) -> str:
     return "range of " + ", ".join(key_of(user) for user in node.users)
 
 
-def _step(window: Window, node: fx.Node) -> LearnedStep:
+def step_of(window: Window, node: fx.Node) -> LearnedStep:
+    """The scale of a `fake_quant`, starting where the graph has it."""
     given = arguments(node)
     return LearnedStep(window.value(given["scale"]), int(given["bits"]))

@@ -16,6 +16,7 @@ from edgeq.passes.awq import every_token
 from edgeq.passes.folds.calibrated import decision_name, quant_of
 from edgeq.passes.folds.folding import replace_argument, table
 from edgeq.passes.grids import holds_grid, put_on_grid
+from edgeq.passes.learned.end_to_end import tune
 from edgeq.passes.learned.learner import range_key
 from edgeq.passes.learned.settings import Settings
 from edgeq.passes.learned.sweep import Learned, Slide, Sweep
@@ -27,6 +28,7 @@ from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec
 
 DEVICES = ("auto", "cpu", "cuda")
+TUNED = "end to end"  # the decision that says that it was done
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Reconstruction(Pass):
         """How windows follow each other."""
         raise NotImplementedError
 
+    def end_to_end(self) -> Settings | None:
+        """How the whole model learns after its windows; None: it does not."""
+        return None
+
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Learn what is not decided yet, then rewrite; before add-cache.
 
@@ -79,6 +85,8 @@ class Reconstruction(Pass):
         simulated = {n: q for n, q in quants.items() if not reasons[n] or holds_grid(arguments(n)["weight"])}
         if any(True for _ in self._missing(gm, simulated, context)):
             self._learn(gm, simulated, context)
+        if (end := self.end_to_end()) and self._decision(TUNED, context) is None:
+            self._tune(gm, simulated, end, context)
         changed = [*self._put_scales(gm, context)]
         if self.settings().round:
             changed += [self._put(gm, n, quants[n], context) for n in linears if not reasons[n]]
@@ -97,7 +105,7 @@ class Reconstruction(Pass):
         keys = [range_key(node) for node in calls(gm, "edgeq.fake_quant")]
         if self.settings().round:
             keys += [decision_key(n, q) for n, q in quants.items() if not holds_grid(arguments(n)["weight"])]
-        yield from (key for key in keys if context.decisions.get(decision_name(self, context), key) is None)
+        yield from (key for key in keys if self._decision(key, context) is None)
 
     def _learn(self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], context: Context) -> None:
         samples = context.samples(gm)
@@ -111,6 +119,29 @@ class Reconstruction(Pass):
         )  # fmt: skip
         sweep.run(self.name, context.progress, context.decisions)
 
+    def _tune(
+        self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], settings: Settings, context: Context
+    ) -> None:
+        """Decisions again, with scales learned through the whole model."""
+        stage = f"{self.name}, end to end"
+        context.progress(stage, 0, settings.epochs)
+        tuned = tune(
+            gm, context.weights, every_token(gm, context.samples(gm)), quants, settings,
+            rounded=lambda linear: self._rounded(linear, quants[linear], context),
+            scale=lambda node: (self._decision(range_key(node), context) or {}).get("scale"),
+            device=torch.device(self._device()),
+            progress=lambda epoch: context.progress(stage, epoch + 1, settings.epochs),
+        )  # fmt: skip
+        self._decide(tuned, context)
+        context.decisions.put(decision_name(self, context), TUNED, {"errors": torch.tensor(tuned.errors)})
+
+    def _rounded(self, linear: fx.Node, quant: QuantSpec, context: Context) -> Rounded | None:
+        found = self._decision(decision_key(linear, quant), context)
+        return None if found is None else _rounded(found)
+
+    def _decision(self, key: str, context: Context) -> dict[str, Tensor] | None:
+        return context.decisions.get(decision_name(self, context), key)
+
     def _device(self) -> str:
         if self.device != "auto":
             return self.device
@@ -121,8 +152,8 @@ class Reconstruction(Pass):
         weight = arguments(linear)["weight"]
         if holds_grid(weight):
             return weight_value(weight, context.weights).float()
-        found = context.decisions.get(decision_name(self, context), decision_key(linear, quant))
-        return None if found is None else _rounded(found).values(quant)
+        found = self._rounded(linear, quant, context)
+        return None if found is None else found.values(quant)
 
     def _decide(self, learned: Learned, context: Context) -> None:
         name = decision_name(self, context)
@@ -134,7 +165,7 @@ class Reconstruction(Pass):
             context.decisions.put(name, key, {"scale": scale, **errors})
 
     def _put(self, gm: fx.GraphModule, linear: fx.Node, quant: QuantSpec, context: Context) -> Site:
-        decision = context.decisions.get(decision_name(self, context), decision_key(linear, quant))
+        decision = self._decision(decision_key(linear, quant), context)
         assert decision is not None, "every linear lies in a window"
         found = _rounded(decision)
         put_on_grid(gm, linear, found.codes, found.scale, found.zero, format_of(quant))
@@ -142,7 +173,7 @@ class Reconstruction(Pass):
 
     def _put_scales(self, gm: fx.GraphModule, context: Context) -> Iterator[Site]:
         for node in calls(gm, "edgeq.fake_quant"):
-            decision = context.decisions.get(decision_name(self, context), range_key(node))
+            decision = self._decision(range_key(node), context)
             if decision is not None:
                 replace_argument(node, "scale", table(gm, decision["scale"], node, "range"))
                 yield Site(site(node), f"scale {decision['scale'].item():.4g}, {_errors(decision)}")

@@ -17,9 +17,10 @@ from edgeq.calibrate.samples import Sample
 from edgeq.calibrate.walk import Values, Walk
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.learned.checkpoint import Checkpoint
-from edgeq.passes.learned.learner import Learner, range_key
-from edgeq.passes.learned.rounding import LearnedRounding
+from edgeq.passes.learned.learner import Learner, Learns, range_key, step_of
 from edgeq.passes.learned.settings import Settings
+from edgeq.passes.learned.soft_rounding import SoftRounding
+from edgeq.passes.learned.straight_rounding import StraightRounding
 from edgeq.passes.learned.trainer import Example, Trainer
 from edgeq.passes.learned.window import Window
 from edgeq.passes.rounding.gptq_columns import Rounded
@@ -27,7 +28,7 @@ from edgeq.passes.rounding.sites import decision_key
 from edgeq.quant.simulate import QuantSpec
 
 Progress = Callable[[str, int, int], None]
-Roundings = dict[str, LearnedRounding]
+Roundings = dict[str, Learns]
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,29 @@ class Sweep:
         report(-1)
         window = Window([block for layer in self._layers[start:end] for block in layer], self._weights, self._device)
         generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + start)
-        known = {key_of(node): found for node in window.linears if (found := self._decided(node)) is not None}
-        learner = Learner(window, self._quants, self._settings, known, earlier, generator)
-        for key, state in self._states.items():
-            learner.roundings[key].restore(state)
-        self._states = {}
+        learner = self._learner(window, earlier, generator)
         errors = Trainer(window, learner, self._examples(window), self._settings, generator, report=report).train()
         for layer in self._layers[start:settled]:
             self._settle(layer, learner, errors)
         return {n: one for n, one in learner.roundings.items() if n not in self._settled}
 
-    def _decided(self, node: fx.Node) -> Tensor | None:
-        return self._known(node) if node in self._quants else None
+    def _learner(self, window: Window, earlier: Roundings, generator: torch.Generator) -> Learner:
+        """What the window learns: roundings that the one before it learned too go on, others start."""
+        own, settings = [node for node in window.linears if node in self._quants], self._settings
+        known = {key_of(node): found.to(self._device) for node in own if (found := self._known(node)) is not None}
+        new = {key_of(node): node for node in own if key_of(node) not in {**known, **earlier}}
+        roundings, kind = dict(earlier), StraightRounding if settings.hard else SoftRounding
+        for key, node in new.items():
+            weight, quant = window.weight(node), self._quants[node]
+            if settings.round:
+                roundings[key] = kind(weight, quant, settings.rank, generator)
+            else:
+                known[key] = quant.weight(weight)
+        for key, state in self._states.items():
+            roundings[key].restore(state)
+        self._states = {}
+        steps = {node: step_of(window, node) for node in window.ranges}
+        return Learner(self._quants, settings, roundings, known, steps)
 
     @torch.no_grad()
     def _examples(self, window: Window) -> list[Example]:
@@ -131,7 +143,7 @@ class Sweep:
         for node in own:
             self._settled.add(key_of(node))
             decided = self._known(node)
-            self._quantized.chosen[node] = learner.fixed(key_of(node)) if decided is None else decided
+            self._quantized.chosen[node] = learner.fixed[key_of(node)].cpu() if decided is None else decided
         self._quantized.scales |= scales
         for block in layer:
             self._plain.run(block)

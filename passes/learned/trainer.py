@@ -24,12 +24,15 @@ Error = Callable[[Outputs, Outputs, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Example:
-    """One sample at a window: activations that reach it in the model quantized so far and in float; its target."""
+    """One sample at a window: activations that reach it in the model quantized so far and in float; its target.
+
+    Without one the window is run in float each time: logits of a large vocabulary are not kept.
+    """
 
     sample: Sample
     quantized: Values
     plain: Values
-    target: Outputs
+    target: Outputs | None = None
 
 
 class Trainer:
@@ -113,8 +116,13 @@ class Trainer:
             lambda node, x, weight: learner.linear(node, x, weight, generator),
             lambda node, x: learner.range(node, x, generator),
         )  # fmt: skip
-        target = {node: goal.to(self._window.device) for node, goal in example.target.items()}
-        return self._error(found, target, example.sample.counted)
+        return self._error(found, self._target(example), example.sample.counted)
+
+    @torch.no_grad()
+    def _target(self, example: Example) -> Outputs:
+        if example.target is None:
+            return self._window.run(example.sample, example.plain)
+        return {node: goal.to(self._window.device) for node, goal in example.target.items()}
 
     def _mixed(self, example: Example, generator: torch.Generator | None) -> Values:
         """Block inputs, of which QDrop takes each element from the float model by chance."""

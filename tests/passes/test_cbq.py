@@ -50,3 +50,9 @@ def test_without_epochs_it_is_round_to_nearest(model):
     after = values(gm, weights)
     for name in ROUNDED:
         assert torch.equal(after[name], fake_weight(before[name], 3, 32)), name
+
+
+def test_tuning_lowers_the_error_of_the_outputs(model):
+    found = run(model, "cbq{bits=w3a16g32,epochs=1,tune=4,tune_lr=0.01}")
+    before, after = found.decisions.get(found.step, "end to end")["errors"].tolist()
+    assert after < before
