@@ -33,7 +33,7 @@ FEWER = "Show only the parts that suffer most."
 @click.option("--calib", default="", metavar="DATA", help="Samples, as for `edgeq compile`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="How many samples  [default: by kind of model].")
 @click.option("--calib-length", type=click.IntRange(min=1), help="Tokens of each  [default: 256].")
-@click.option("--lengths", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of an encoder.")
+@click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of an encoder.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of what is drawn at random.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help=FEWER)
 @click.option("--plot-file", type=click.Path(path_type=Path, dir_okay=False), help="Also draw an SVG here.")
@@ -41,7 +41,7 @@ FEWER = "Show only the parts that suffer most."
 @json_option
 def command(
     model: str, bits: str, formats: str, heads: str, method: str, calib: str, calib_samples: int | None,
-    calib_length: int | None, lengths: int, seed: int, top: int | None, plot_file: Path | None,
+    calib_length: int | None, length: int, seed: int, top: int | None, plot_file: Path | None,
     revision: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how the outputs of MODEL change when one part of it is quantized, for every part and format.
@@ -53,7 +53,7 @@ def command(
     with reporting() as progress:
         progress("load the compiler", 0, 0)
         data = (calib, calib_samples, calib_length, seed)
-        found = _measured((model, revision), bits, (formats, heads), method, data, lengths, progress)
+        found = _measured((model, revision), bits, (formats, heads), method, data, length, progress)
     if plot_file is not None:
         from edgeq.cli.sensitivity_svg import write_svg
 
