@@ -104,6 +104,7 @@ def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: in
     """Checked description."""
     fmt.check_width(K)
     linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
-    if ld and (ld % 16 or ld < linear.end.width(N) or linear.end.kind == "add"):
+    wide = linear.end.width(N)
+    if ld and (ld % 16 or ld < wide or linear.end.kind == "add"):
         raise UnsupportedError(f"{N} outputs and epilogue {epilogue}: rows cannot lie {ld} floats apart")
     return linear

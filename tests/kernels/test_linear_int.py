@@ -119,6 +119,9 @@ def test_what_has_no_kernel_is_refused():
         linear_int.gemv(32, 32, w4, "gated")
     with pytest.raises(UnsupportedError, match="multiple of 16"):
         linear_int.gemv(32, 24, w4)
+    for ld, epilogue in ((40, "store"), (16, "store"), (64, "add")):
+        with pytest.raises(UnsupportedError, match="rows cannot lie"):
+            linear_int.gemm(32, 32, w4, epilogue, ld=ld)
 
 
 def test_a_name_tells_kernels_apart():
@@ -126,7 +129,7 @@ def test_a_name_tells_kernels_apart():
     made = [
         linear_int.gemv(32, 64, w4), linear_int.gemv(64, 32, w4), linear_int.gemv(32, 64, w4, bias=True),
         linear_int.gemv(32, 64, w4, "gated:silu"), linear_int.gemv(32, 64, WeightFormat.parse("w4g32a")),
-        linear_int.gemm(32, 64, w4),
+        linear_int.gemm(32, 64, w4), linear_int.gemm(32, 64, w4, ld=96),
     ]  # fmt: skip
     assert len({k.name for k in made}) == len(made)
     assert all(k.name.isidentifier() for k in made)
