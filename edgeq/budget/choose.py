@@ -14,7 +14,7 @@ Weigh = Callable[[Allocation], Weighed]
 """What the whole artifact with an allocation takes."""
 Chosen = tuple[Allocation, Estimate]
 FILL = 0.99  # of a size: what an artifact should reach
-ROUNDS = 6
+ROUNDS = 8
 
 
 def choose(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: Weigh) -> Chosen:
@@ -51,8 +51,9 @@ def _within_size(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: W
             break
         chosen = found, estimate = _weighed(found, estimate, weigh)
         if estimate.size(found) > size:
-            less += (estimate.size(found) - size) // 4
+            less += (estimate.size(found) - size) // 16
             continue
+        less = 0
         best = min(best or chosen, chosen, key=lambda one: one[0].damage)
         if filled(items, goal, found, estimate):
             break

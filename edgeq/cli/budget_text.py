@@ -20,9 +20,8 @@ def budget_text(manifest: dict[str, Any]) -> str:
 
 def _promises(budget: dict[str, Any]) -> list[tuple[str, ...]]:
     promised, measured, predicted = budget["promised"], budget["measured"], budget["predicted"]
-    rows: list[tuple[str, ...]] = [
-        ("size", _optional(size_text, promised.get("bytes")), *(size_text(one["bytes"]) for one in (measured, predicted)))
-    ]
+    sizes = [size_text(one["bytes"]) for one in (measured, predicted)]
+    rows: list[tuple[str, ...]] = [("size", _optional(size_text, promised.get("bytes")), *sizes)]
     if "perplexity" in measured:
         error = percent_text(measured["perplexity_increase_error"]).removeprefix("+")
         now = f"{measured['original_perplexity']:.2f} -> {measured['perplexity']:.2f}"
