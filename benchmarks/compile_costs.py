@@ -4,7 +4,8 @@
 
 Each line is compiled in a process of its own with an empty cache of kernels; how long each stage takes and the peak of
 resident memory at its end are taken from the progress. Constants are sums of seconds over sums of work; the error is
-how far each compile lies from what the others predict (one left out), at worst.
+how far each compile lies from what the others predict (one left out), at worst. Run it on a machine that does nothing
+else: times of a busy one are several times too long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path("edgeq/predict/compile_costs.json")
+LEAST_WEIGHTS = 1_000_000  # of a kind, for its time to show
 Run = dict[str, Any]
 
 
@@ -88,13 +91,13 @@ def _run(line: str) -> Run:
 
 def fit(runs: list[Run]) -> Run:
     """Constants from stages and work."""
-    seconds: Run = {"start": _mean([_of(r, "start") for r in runs]), "pass": {}}
+    seconds: Run = {"start": min(_of(r, "start") for r in runs), "pass": {}}
     for name in dict.fromkeys(n for r in runs for n in r["work"]["passes"]):
         rows = [(_pass(r, name), r["work"]["passes"].get(name, 0.0)) for r in runs]
         seconds["pass"][name] = _rate([row for row in rows if row[1]])
     seconds["pack"] = _pack(runs)
     seconds["code_byte"] = _rate([(_of(r, "generate kernels"), r["work"]["code"]) for r in runs])
-    seconds["link"] = _mean([_of(r, "link model.so") for r in runs])
+    seconds["link"] = statistics.median(_of(r, "link model.so") for r in runs)
     seconds["file_byte"] = _rate([(_of(r, "write edgeq.json"), r["work"]["file_bytes"]) for r in runs])
     return {"seconds": seconds, "memory": _memory(runs)}
 
@@ -103,7 +106,7 @@ def _pack(runs: list[Run]) -> dict[str, float]:
     """Seconds a weight by kind: least squares over the compiles."""
     import numpy as np
 
-    kinds = list(dict.fromkeys(k for r in runs for k in r["work"]["weights"]))
+    kinds = list(dict.fromkeys(k for r in runs for k, n in r["work"]["weights"].items() if n >= LEAST_WEIGHTS))
     x = np.array([[r["work"]["weights"].get(k, 0) for k in kinds] for r in runs], float)
     y = np.array([_of(r, "quantize and pack") for r in runs])
     found = np.linalg.lstsq(x / y[:, None], np.ones(len(y)), rcond=None)[0]
@@ -129,8 +132,8 @@ def errors(runs: list[Run]) -> dict[str, float]:
         others = [r for r in runs if r is not left]
         if len(others) < 2:
             return {"seconds": 1.0, "memory": 0.5}
-        drawing = _of(left, "read") + _of(left, "export") + _of(left, "lower")
-        cost = cost_of(Work(**left["work"]), fit(others), drawing)
+        drawing = sum(_of(left, stage) for stage in ("read", "export", "recipe", "lower"))
+        cost = cost_of(Work(**left["work"]), {**fit(others), "error": {"seconds": 0.0, "memory": 0.0}}, drawing)
         known = sum(s for _, s, _ in left["stages"]) - sum(_pass(left, name) for name in cost.unknown)
         off["seconds"].append(abs(cost.seconds / known - 1))
         off["memory"].append(abs(cost.peak_bytes / left["stages"][-1][2] - 1))

@@ -23,8 +23,8 @@ from edgeq.predict.blank_plan import Drawn
 from edgeq.predict.folder_size import code_bytes
 
 TABLE = Path(__file__).with_name("compile_costs.json")
-SAMPLES = {DECODER: (8, 256)}  # samples and their tokens where neither the command nor the recipe says
-OTHER_SAMPLES = (32, 40)  # of encoders: texts of edgeq's own, most of them short
+SAMPLES = (8, 256)  # windows of a decoder and their tokens where neither the command nor the recipe says
+TEXTS = (32, 40)  # of encoders: edgeq's own texts, and how long they are on average
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,10 @@ def _passes(drawn: Drawn, options: Options) -> dict[str, float]:
     """Linear weights x tokens by pass."""
     linear = sum(entry_ops(entry) for entry in drawn.plan.entries[:1])
     samples, length = AMOUNTS[options.recipe]
-    usual = SAMPLES.get(drawn.kind, OTHER_SAMPLES)
-    tokens = (options.samples or samples or usual[0]) * (options.length or length or usual[1])
+    if drawn.kind == DECODER:
+        tokens = (options.samples or samples or SAMPLES[0]) * (options.length or length or SAMPLES[1])
+    else:
+        tokens = (options.samples or samples or TEXTS[0]) * TEXTS[1]
     found: dict[str, float] = {}
     for text in drawn.passes:
         step = parse_pipeline(text)[0]
