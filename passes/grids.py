@@ -9,11 +9,10 @@ from torch import Tensor, fx
 
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, hf_name, insert, op, site, value
+from edgeq.ir.ops.grid import SOURCES
 from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.folding import replace_argument
 from edgeq.quant.format import WeightFormat
-
-SOURCES = "sources"  # in a node's meta: the checkpoint's tensors that a table was made of, name -> rank
 
 
 class Tables(NamedTuple):

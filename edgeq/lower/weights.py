@@ -13,6 +13,7 @@ from xxhash import xxh64_hexdigest
 
 from edgeq.frontend.export import attribute
 from edgeq.frontend.weights import Weights, evaluate
+from edgeq.ir.ops.grid import SOURCES
 from edgeq.lower.node import expression
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
@@ -20,7 +21,6 @@ from edgeq.quant.quantizer import quantize
 
 TILE = 16
 STORED_BYTES = {"F32": 4.0, "BF16": 2.0, "F16": 2.0, "Q4_0": 18 / 32, "Q4_1": 20 / 32, "Q8_0": 34 / 32}  # a weight
-SOURCES = "sources"  # in the meta of a table of codes: the tensors it was made of, name -> rank
 CHUNK_ROWS = 4096  # rows quantized at a time: bounds memory, large enough to keep numpy busy
 Chunks = Callable[[], Iterator[np.ndarray]]
 

@@ -12,7 +12,7 @@ from edgeq.ir.graph import arguments, calls, insert, is_weight, site
 from edgeq.ir.ops.fake_quant import largest_code
 from edgeq.ir.verify import is_static
 from edgeq.passes.clips.clipping import FLOOR
-from edgeq.passes.folds.channels import stored
+from edgeq.passes.folds.channels import stored_names
 from edgeq.passes.folds.folding import table
 from edgeq.passes.quantize import heads
 
@@ -45,7 +45,7 @@ def _numbered(readers: dict[fx.Node, list[fx.Node]]) -> Iterator[Spot]:
     """Layers may share their weights (ALBERT): the key counts."""
     seen: dict[str, int] = {}
     for activation, linears in readers.items():
-        names = " ".join(sorted({str(leaf.target) for n in linears for leaf in stored(arguments(n)["weight"])}))
+        names = " ".join(sorted({name for n in linears for name in stored_names(arguments(n)["weight"])}))
         seen[names] = seen.get(names, 0) + 1
         yield Spot(activation, tuple(linears), f"{names} #{seen[names]}")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from edgeq.ir.graph import arguments, is_weight, op, value
+from edgeq.ir.ops.grid import SOURCES
 from edgeq.ir.values import call
 from edgeq.ir.verify import is_static
 
@@ -125,3 +126,10 @@ def stored(node: fx.Node) -> Iterator[fx.Node]:
     else:
         for source in node.all_input_nodes:
             yield from stored(source)
+
+
+def stored_names(node: fx.Node) -> set[str]:
+    """Names of the checkpoint's tensors in a weight expression, and of those that a grid in it was made of."""
+    if node.op == "get_attr":
+        return {str(leaf.target) for leaf in stored(node)} | set(node.meta.get(SOURCES, ()))
+    return {name for source in node.all_input_nodes for name in stored_names(source)}

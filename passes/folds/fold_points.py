@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, fx
 
 from edgeq.ir.graph import arguments, calls, op, site, value
-from edgeq.passes.folds.channels import Reads, reads, stored
+from edgeq.passes.folds.channels import Reads, reads, stored, stored_names
 from edgeq.passes.pass_ import Site
 
 NORMS = ("edgeq.rms_norm", "aten.layer_norm")
@@ -145,12 +145,12 @@ def _no_shift(node: fx.Node, read: Reads) -> str:
 
 
 def _key(kind: str, producer: fx.Node, linears: list[fx.Node]) -> str:
-    names = {str(leaf.target) for node in (producer, *linears) for leaf in _weights(node)}
+    names = {name for node in (producer, *linears) for name in _weights(node)}
     return f"{kind}: " + " ".join(sorted(names))
 
 
-def _weights(node: fx.Node) -> Iterator[fx.Node]:
+def _weights(node: fx.Node) -> Iterator[str]:
     given = arguments(node)
     for name in ("weight", "w", "bias", "b"):
         if isinstance(given.get(name), fx.Node):
-            yield from stored(given[name])
+            yield from stored_names(given[name])

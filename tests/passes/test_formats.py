@@ -9,7 +9,9 @@ from edgeq.errors import UnsupportedError, UsageError
 from edgeq.ir.graph import arguments, calls, hf_name
 from edgeq.ir.text import parse, show
 from edgeq.ir.verify import verify
+from edgeq.passes.clips.spots import spots
 from edgeq.passes.folds.calibrated import quant_of
+from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.grids import put_on_grid
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
@@ -109,6 +111,13 @@ def test_merging_grids_first_gives_the_same_codes(llama):
         f"model_layers_0_self_attn_{name}_proj_codes" for name in "qkv"
     ]
     assert formats_of(gm)["gate_proj"] == ("w4g32a", "a8")  # apart: up alone is on a grid
+
+
+def test_decisions_about_grids_are_told_apart(llama):
+    gm = on_grid(llama, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    keys = [key_of(linear) for linear in calls(gm, "aten.linear")]
+    assert len(set(keys)) == len(keys)
+    assert [spot.key for spot in spots(gm)][1] == "model.layers.0.self_attn.o_proj.weight #1"
 
 
 def test_a_grid_that_another_pass_changed_is_refused(llama):

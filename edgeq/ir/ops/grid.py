@@ -6,6 +6,8 @@ from torch import Tensor
 
 from edgeq.ir.ops.library import composite
 
+SOURCES = "sources"  # in the meta of a table of a grid: the checkpoint's tensors that it was made of, name -> rank
+
 
 @composite("grid(Tensor codes, Tensor scale, Tensor? zero=None, *, str weight) -> Tensor")
 def grid(codes: Tensor, scale: Tensor, zero: Tensor | None = None, *, weight: str) -> Tensor:
