@@ -15,21 +15,16 @@ class LearnedStep:
 
     Args:
         scale: f32 `[1]` where learning starts, on the device that learns. bits: of the grid.
+        learns: whether it moves.
     """
 
-    def __init__(self, scale: Tensor, bits: int) -> None:
-        self._first, self._top = scale.detach().clone(), largest_code(bits)
-        self._stretch = torch.zeros_like(self._first, requires_grad=True)
-
-    def starting(self, scale: Tensor) -> LearnedStep:
-        """Another one that starts at `scale`."""
-        other = LearnedStep(scale, 8)
-        other._top = self._top
-        return other
+    def __init__(self, scale: Tensor, bits: int, learns: bool = True) -> None:
+        self._learns, self._first, self._top = learns, scale.detach().clone(), largest_code(bits)
+        self._stretch = torch.zeros_like(self._first, requires_grad=learns)
 
     def scales(self) -> list[Tensor]:
         """What stretches the scale."""
-        return [self._stretch]
+        return [self._stretch] if self._learns else []
 
     def scale(self) -> Tensor:
         """f32 `[1]`."""

@@ -12,10 +12,9 @@ from edgeq.calibrate.blocks import blocks
 from edgeq.calibrate.samples import Sample
 from edgeq.ir.verify import is_static
 from edgeq.passes.folds.weight_key import key_of
-from edgeq.passes.learned.activations import LearnedStep
 from edgeq.passes.learned.error import divergence, window_error
 from edgeq.passes.learned.learned_scale import LearnedScale
-from edgeq.passes.learned.learner import Learner, range_key, step_of
+from edgeq.passes.learned.learner import Learner, Learns, range_key, step_of
 from edgeq.passes.learned.settings import Settings
 from edgeq.passes.learned.sweep import Learned
 from edgeq.passes.learned.trainer import Example, Trainer
@@ -43,14 +42,15 @@ def tune(
         scale: a static range's as it was decided.
     """
     window = Window(blocks(gm), weights, device)
-    roundings, fixed = {}, {}
+    roundings: dict[str, Learns] = {}
+    fixed: dict[fx.Node, Tensor] = {}
     for linear in (node for node in window.linears if node in quants):
         found, key = rounded(linear), key_of(linear)
         if found is None:
-            fixed[key] = window.weight(linear)
+            fixed[linear] = window.weight(linear)
         elif key not in roundings:
             roundings[key] = LearnedScale(found, quants[linear], device)
-    steps = {node: _step(window, node, scale(node)) for node in window.ranges}
+    steps = {node: step_of(window, node, start=scale(node)) for node in window.ranges}
     learner = Learner(quants, settings, roundings, fixed, steps)
     generator = torch.Generator().manual_seed(settings.seed)
     examples = [Example(sample, {}, {}) for sample in samples]
@@ -58,11 +58,6 @@ def tune(
     errors = Trainer(window, learner, examples, settings, generator, error, progress).train()
     found = {decision_key(n, q): roundings[key_of(n)].harden() for n, q in quants.items() if key_of(n) in roundings}
     return Learned(found, {range_key(node): step.scale().detach().cpu() for node, step in steps.items()}, errors)
-
-
-def _step(window: Window, node: fx.Node, decided: Tensor | None) -> LearnedStep:
-    step = step_of(window, node)
-    return step if decided is None else step.starting(decided.to(window.device))
 
 
 def _next_tokens_error(found: dict[fx.Node, Tensor], target: dict[fx.Node, Tensor], counted: Tensor) -> Tensor:

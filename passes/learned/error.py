@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx
 
+FLOOR = 1e-20  # of a row's square: a row of zeros that is met counts nothing
+
 
 def window_error(
     found: Mapping[fx.Node, Tensor], target: Mapping[fx.Node, Tensor], counted: Tensor, kl: float = 0.0
@@ -24,7 +26,8 @@ def window_error(
     for node, goal in target.items():
         a, b = _rows(found[node], counted), _rows(goal, counted)
         size = b.square().sum(-1)
-        total = total.to(a.device) + ((a - b).square().sum(-1) / torch.maximum(size, size.median())).mean()
+        size = torch.maximum(size, size.median()).clamp(min=FLOOR)
+        total = total.to(a.device) + ((a - b).square().sum(-1) / size).mean()
         if kl:
             total = total + kl * divergence(a, b).mean()
     return total

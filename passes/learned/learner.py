@@ -26,13 +26,13 @@ class Learner:
 
     Args:
         quants: the window's linears that are quantized. settings: of learning.
-        roundings: weights that are learned, by `key_of`. fixed: those that are not, f32 `[N, K]` as stored.
+        roundings: weights that are learned, by `key_of`. fixed: of linears whose weight is not, f32 `[N, K]` as stored.
         steps: static scales, by `fake_quant` node.
     """
 
     def __init__(
         self, quants: Mapping[fx.Node, QuantSpec], settings: Settings, roundings: Mapping[str, Learns],
-        fixed: Mapping[str, Tensor], steps: Mapping[fx.Node, LearnedStep],
+        fixed: Mapping[fx.Node, Tensor], steps: Mapping[fx.Node, LearnedStep],
     ) -> None:  # fmt: skip
         self._quants, self._settings = quants, settings
         self.roundings, self.fixed, self.steps = roundings, fixed, steps
@@ -62,10 +62,9 @@ class Learner:
         quant = self._quants.get(node)
         if quant is None:
             return matmul(x, weight)
-        key = key_of(node)
         if op(arguments(node)["input"]) != "edgeq.fake_quant":
             x = dropped(read(x, quant), x, self._settings.drop, generator)
-        return matmul(x, self.fixed[key] if key in self.fixed else self._now[key])
+        return matmul(x, self.fixed[node] if node in self.fixed else self._now[key_of(node)])
 
     def range(self, node: fx.Node, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A static range's activation, of `Window.run`."""
@@ -76,9 +75,10 @@ class Learner:
         return {name: one.state() for name, one in self._all().items()}
 
     def restore(self, state: State) -> None:
-        """Back to that `state`."""
+        """Back to that `state`, as far as it goes."""
         for name, one in self._all().items():
-            one.restore(state[name])
+            if name in state:
+                one.restore(state[name])
 
     def _all(self) -> dict[str, Learns | LearnedStep]:
         return {**self.roundings, **{range_key(node): step for node, step in self.steps.items()}}
@@ -89,7 +89,8 @@ def range_key(node: fx.Node) -> str:
     return "range of " + ", ".join(key_of(user) for user in node.users)
 
 
-def step_of(window: Window, node: fx.Node) -> LearnedStep:
-    """The scale of a `fake_quant`, starting where the graph has it."""
+def step_of(window: Window, node: fx.Node, start: Tensor | None = None, learns: bool = True) -> LearnedStep:
+    """The scale of a `fake_quant`; start: f32 `[1]`, None: where the graph has it. learns: whether it moves."""
     given = arguments(node)
-    return LearnedStep(window.value(given["scale"]), int(given["bits"]))
+    scale = window.value(given["scale"]) if start is None else start.to(window.device)
+    return LearnedStep(scale, int(given["bits"]), learns)

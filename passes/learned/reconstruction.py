@@ -101,8 +101,8 @@ class Reconstruction(Pass):
             raise UsageError(f"the pass {self.name} runs the graph on samples: put it before add-cache")
 
     def _missing(self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], context: Context) -> Iterator[str]:
-        """Keys without a decision."""
-        keys = [range_key(node) for node in calls(gm, "edgeq.fake_quant")]
+        """Keys without a decision; a range that no quantized linear reads (the output's) stays as it is."""
+        keys = [range_key(n) for n in calls(gm, "edgeq.fake_quant") if not quants.keys().isdisjoint(n.users)]
         if self.settings().round:
             keys += [decision_key(n, q) for n, q in quants.items() if not holds_grid(arguments(n)["weight"])]
         yield from (key for key in keys if self._decision(key, context) is None)
@@ -114,6 +114,7 @@ class Reconstruction(Pass):
         sweep = Sweep(
             gm, context.weights, every_token(gm, samples), quants, self.settings(), self.slide(),
             known=lambda linear: self._known(linear, quants[linear], context),
+            known_scale=lambda node: self._known_scale(node, context),
             decide=lambda learned: self._decide(learned, context),
             device=torch.device(self._device()),
         )  # fmt: skip
@@ -128,7 +129,7 @@ class Reconstruction(Pass):
         tuned = tune(
             gm, context.weights, every_token(gm, context.samples(gm)), quants, settings,
             rounded=lambda linear: self._rounded(linear, quants[linear], context),
-            scale=lambda node: (self._decision(range_key(node), context) or {}).get("scale"),
+            scale=lambda node: self._known_scale(node, context),
             device=torch.device(self._device()),
             progress=lambda epoch: context.progress(stage, epoch + 1, settings.epochs),
         )  # fmt: skip
@@ -143,6 +144,8 @@ class Reconstruction(Pass):
         return context.decisions.get(decision_name(self, context), key)
 
     def _device(self) -> str:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"{self.name}: device=cuda, but torch finds no GPU here; write device=cpu")
         if self.device != "auto":
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -154,6 +157,9 @@ class Reconstruction(Pass):
             return weight_value(weight, context.weights).float()
         found = self._rounded(linear, quant, context)
         return None if found is None else found.values(quant)
+
+    def _known_scale(self, node: fx.Node, context: Context) -> Tensor | None:
+        return (self._decision(range_key(node), context) or {}).get("scale")
 
     def _decide(self, learned: Learned, context: Context) -> None:
         name = decision_name(self, context)

@@ -88,14 +88,13 @@ class Trainer:
                 self._step(batch, optimizer, settings.beta(step / steps))
                 schedule.step()
                 step += 1
-            now = self.held_out(settings.hard)
+            now = self.held_out(hard=True)
             if now < least:
                 least, kept = now, self._learner.state()
             self._report(epoch)
-            if now > PATIENCE * least:
-                break
-        if settings.hard:
-            self._learner.restore(kept)
+            if settings.hard and now > PATIENCE * least:
+                break  # soft codes are decided at the end only, so that their error may rise on the way
+        self._learner.restore(kept)
 
     def _step(self, batch: Sequence[Example], optimizer: Any, beta: float | None) -> None:
         self._learner.prepare()

@@ -47,7 +47,7 @@ class Window:
 
         Args:
             given: activations of earlier blocks, on any device.
-            linear, ranged: compute linears and static ranges; None: as the graph says.
+            linear, ranged: compute linears and static ranges; None: in float, static ranges quantize nothing.
         """
         known: Values = {}
 
@@ -62,8 +62,9 @@ class Window:
         for node in self._nodes:
             if linear is not None and op(node) == "aten.linear":
                 known[node] = _linear(node, find, linear)
-            elif ranged is not None and op(node) == "edgeq.fake_quant":
-                known[node] = ranged(node, find(arguments(node)["x"]))
+            elif op(node) == "edgeq.fake_quant":
+                x = find(arguments(node)["x"])
+                known[node] = x if ranged is None else ranged(node, x)
             else:
                 known[node] = call(node, find)
         return {node: known[node] for node in self.outputs}
