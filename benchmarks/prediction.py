@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shlex
 import shutil
 import statistics
@@ -28,6 +27,7 @@ DEFAULT = (
     "demo:smollm2-135m --bits w4a8", "demo:smollm2-135m --bits w8a8", "demo:smollm2-135m --bits w4a8g128",
     "demo:smollm2-135m --bits w4a16", "demo:minilm --bits w8a8",
 )  # fmt: skip
+EDGEQ = str(Path(sys.executable).with_name("edgeq"))
 RATE_BAR, SIZE_BAR = 0.20, 0.01
 
 
@@ -95,17 +95,19 @@ def predict(words: list[str], cache: Path) -> dict[str, Any]:
 def compiled(words: list[str], out: Path, cache: Path) -> tuple[float, int]:
     """Seconds of the whole command, and the peak of its resident memory in bytes."""
     start = time.perf_counter()
-    edgeq("compile", *words, "-o", str(out), "--json", cache=cache)
-    return time.perf_counter() - start, peak_of_children()
-
-
-def peak_of_children() -> int:
-    """Of the largest so far: compiles take more than dry runs and profiles of the same model."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    with subprocess.Popen(
+        [EDGEQ, "compile", *words, "-o", str(out), "-q"], env={**os.environ, "EDGEQ_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{shlex.join(words)}: exit {process.returncode}")
+    return time.perf_counter() - start, used.ru_maxrss * 1024
 
 
 def edgeq(*words: str, cache: Path) -> dict[str, Any]:
-    command = [str(Path(sys.executable).with_name("edgeq")), *words]
+    command = [EDGEQ, *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "EDGEQ_CACHE": str(cache)})
     if done.returncode:
         raise SystemExit(f"{shlex.join(command)}: exit {done.returncode}")
