@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1, help="fisher is also shown with four times as many")
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--formats", default="w4g128,w8")
+    parser.add_argument("--only", default="", help="a pattern of modules, as for edgeq sensitivity")
     given = parser.parse_args()
     source = open_model(given.model)
     entries = load_entries(source, Shapes())
@@ -33,8 +34,12 @@ def main() -> None:
     for method, count in (("fisher", given.samples), ("fisher x4", 4 * given.samples), ("kl", given.samples)):
         data = open_data("", source, count=count, length=given.length)
         start = time.monotonic()
-        found[method] = measure(entries, source, data.samples, formats, method.split()[0], heads=("w8g32",))
+        how = {"heads": ("w8g32",), "only": given.only}
+        found[method] = measure(entries, source, data.samples, formats, method.split()[0], **how)
         print(f"{method}: {found[method].tokens} positions, {time.monotonic() - start:.1f} s", flush=True)
+    for unit, estimate in zip(found["kl"].units, found["fisher"].units, strict=True):
+        pairs = (f"{t} {unit.formats[t].damage:.2g} {estimate.formats[t].damage:.2g}" for t in unit.formats)
+        print(f"{', '.join(unit.modules)}: kl, fisher: {'; '.join(pairs)}")
     for method in ("fisher", "fisher x4"):
         compare(method, found[method], found["kl"], formats)
 

@@ -18,6 +18,7 @@ EXAMPLES = (
     "edgeq sensitivity demo:smollm2-135m",
     "edgeq sensitivity demo:smollm2-135m --formats w3g64,w4g128a,w8 --top 20 --plot-file sensitivity.svg",
     "edgeq sensitivity demo:smollm2-135m --bits w4a16 --calib notes.txt --json",
+    "edgeq sensitivity demo:smollm2-135m --method kl --only 'model.layers.2.*' --calib-samples 2",
     "edgeq sensitivity demo:minilm --formats w4g32,w8",
 )
 FORMATS = ("w4g128", "w4g32", "w8")
@@ -30,6 +31,7 @@ FEWER = "Show only the parts that suffer most."
 @click.option("--formats", default="", metavar="F,F", help=f"Candidates of linears  [default: {','.join(FORMATS)}].")
 @click.option("--heads", default="", metavar="F,F", help="Of head and embedding  [default: w4g32,w8g32,f16].")
 @click.option("--method", default="", metavar="NAME", help="fisher, kl, output  [default: fisher; output if no LM].")
+@click.option("--only", default="", metavar="PATTERN", help="Only parts with such a module: 'model.layers.2.*'.")
 @click.option("--calib", default="", metavar="DATA", help="Samples, as for `edgeq compile`.")
 @click.option("--calib-samples", type=click.IntRange(min=1), help="How many samples  [default: by kind of model].")
 @click.option("--calib-length", type=click.IntRange(min=1), help="Tokens of each  [default: 256].")
@@ -40,7 +42,7 @@ FEWER = "Show only the parts that suffer most."
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @json_option
 def command(
-    model: str, bits: str, formats: str, heads: str, method: str, calib: str, calib_samples: int | None,
+    model: str, bits: str, formats: str, heads: str, method: str, only: str, calib: str, calib_samples: int | None,
     calib_length: int | None, length: int, seed: int, top: int | None, plot_file: Path | None,
     revision: str | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -53,7 +55,7 @@ def command(
     with reporting() as progress:
         progress("load the compiler", 0, 0)
         data = (calib, calib_samples, calib_length, seed)
-        found = _measured((model, revision), bits, (formats, heads), method, data, length, progress)
+        found = _measured((model, revision), bits, (formats, heads), (method, only), data, length, progress)
     if plot_file is not None:
         from edgeq.cli.sensitivity_svg import write_svg
 
@@ -68,10 +70,10 @@ def command(
 
 
 def _measured(
-    model: tuple[str, str | None], bits: str, formats: tuple[str, str], method: str,
+    model: tuple[str, str | None], bits: str, formats: tuple[str, str], how: tuple[str, str],
     data: tuple[str, int | None, int | None, int], length: int, progress: Report,
 ) -> Sensitivity:  # fmt: skip
-    """`formats`: of linears, of heads. `data`: what to measure on, samples, tokens of each, seed."""
+    """`formats`: of linears, of heads. how: method, pattern. `data`: what to measure on, samples, tokens, seed."""
     from edgeq.calibrate.chained import Chained
     from edgeq.calibrate.data import open_data
     from edgeq.frontend.entries import Shapes, load_entries
@@ -83,7 +85,7 @@ def _measured(
     parsed, (linears, heads) = Bits.parse(bits), (_listed(text) for text in formats)
     own = () if parsed.weight.is_float else (str(parsed.weight),)
     asked = Asked(together(linears or (*FORMATS, *own)), together(heads or HEADS), parsed.act)
-    check_method(method)
+    check_method(how[0])
     source = open_model(*model)
     progress("export the graphs", 0, 0)
     entries = load_entries(source, Shapes(lengths=(length,)), progress=progress)
@@ -91,8 +93,8 @@ def _measured(
     read = open_data(spec, source, seed, samples, tokens, progress)
     chained = Chained(entries, source.weights, read.samples, progress).samples
     return measure(
-        entries, source, chained, asked.linears, method,
-        act=asked.act, heads=asked.heads, seed=seed, progress=progress,
+        entries, source, chained, asked.linears, how[0],
+        act=asked.act, heads=asked.heads, only=how[1], seed=seed, progress=progress,
     )  # fmt: skip
 
 

@@ -69,6 +69,8 @@ class Fisher:
         self._blocks = blocks(gm)
         self._units = [unit for unit in units if set(model.nodes).intersection(unit.nodes)]
         self._members = {node for unit in self._units for node in unit.nodes}
+        concerned = (block.index for block in self._blocks if not self._members.isdisjoint(block.nodes))
+        self._first = next(concerned, len(self._blocks))  # nothing before it needs gradients
         self._noise = torch.Generator().manual_seed(seed)
         self._damage: Damages = {}
         self._heads: dict[str, Candidate] = {}
@@ -84,7 +86,7 @@ class Fisher:
         self._done = 0
         for block in self._blocks[:-1]:
             self._forward(block, runs)
-        for block in reversed(self._blocks):
+        for block in reversed(self._blocks[self._first :]):
             self._backward(block, runs)
         return {key: {t: d / rows for t, d in one.items()} for key, one in self._damage.items()}, rows
 
@@ -126,6 +128,8 @@ class Fisher:
         for draw, gradients in enumerate(run.gradients):
             ends = self._ends(block, known, run, gradients)
             wanted = [*leaves.values(), *(local.gave for local in shown.values())]
+            if not wanted:  # a graph of one block, whose head alone is asked for
+                continue
             again = draw < len(run.gradients) - 1
             given = torch.autograd.grad(
                 [known[n] for n in ends], wanted, list(ends.values()), retain_graph=again, allow_unused=True
@@ -186,7 +190,7 @@ class Fisher:
 
     def _step(self) -> None:
         self._done += 1
-        self._progress("estimate damages block by block", self._done, 2 * len(self._blocks) - 1)
+        self._progress("estimate damages block by block", self._done, 2 * len(self._blocks) - 1 - self._first)
 
 
 def _change(node: fx.Node, local: _Local, candidate: Candidate) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from torch import fx
@@ -41,6 +42,7 @@ def measure(
     *,
     act: str = "a8",
     heads: Sequence[str] = HEADS,
+    only: str = "",
     seed: int = 0,
     progress: Progress = _silent,
 ) -> Sensitivity:
@@ -54,12 +56,13 @@ def measure(
         method: `fisher` (a language model's divergence, estimated; its default), `kl` (measured, unit by unit), or
             `output` (relative error of outputs, measured; every other model's).
         act: activations beside those weights: `a8`, `a4` or `a16`.
+        only: units of which a module fits this pattern (`model.layers.2.*`); "": all.
         seed: of the labels that `fisher` draws.
         progress: called with (stage, done, total).
 
     Raises:
-        UsageError: an unknown method or format, `fisher` or `kl` of a model that gives no next-token probabilities, or
-            no samples. UnsupportedError: a weight that a candidate cannot store.
+        UsageError: an unknown method or format, `fisher` or `kl` of a model that gives no next-token probabilities, a
+            pattern that fits nothing, or no samples. UnsupportedError: a weight that a candidate cannot store.
     """
     check_method(method)
     method = method or (FISHER if _is_language_model(entries) else OUTPUT)
@@ -68,10 +71,8 @@ def measure(
     judged = _judged(entries, samples)
     ranges = "minmax" if any(entry.kind == "token" for entry in entries) else "mse"  # as lowering stores them
     asked = Asked(together(formats), together(heads), act, ranges)
-    found = [_entry(entry, source, given, asked, method, seed, progress) for entry, given in judged]
-    units: dict[str, Part] = {}
-    for entry in entries:
-        units.update({unit.key: unit for unit in parts(entry.gm) if unit.key not in units})
+    units = _chosen(entries, only)
+    found = [_entry(entry, source, given, asked, method, units, seed, progress) for entry, given in judged]
     damages = [damage for damage, _ in found]
     listed = tuple(_unit(unit, asked, damages) for unit in units.values() if any(unit.key in d for d in damages))
     unit = RELATIVE if method == OUTPUT else NATS
@@ -103,10 +104,23 @@ def _judged(
     return list(first.values())
 
 
+def _chosen(entries: Sequence[EntryGraph], only: str) -> dict[str, Part]:
+    """Units of all entries by key, the first of each; UsageError names some where the pattern fits none."""
+    every: dict[str, Part] = {}
+    for entry in entries:
+        every.update({unit.key: unit for unit in parts(entry.gm) if unit.key not in every})
+    found = {key: u for key, u in every.items() if not only or any(fnmatchcase(name, only) for name in u.modules)}
+    if not found:
+        some = ", ".join(unit.modules[0] for unit in list(every.values())[:3])
+        raise UsageError(f"--only {only}: no part of the model fits; there are {some}, ... ({len(every)} in all)")
+    return found
+
+
 def _entry(
-    entry: EntryGraph, source: Source, samples: list[Sample], asked: Asked, method: str, seed: int, progress: Progress
-) -> tuple[Damages, int]:
-    units = parts(entry.gm)
+    entry: EntryGraph, source: Source, samples: list[Sample], asked: Asked, method: str, chosen: Container[str],
+    seed: int, progress: Progress,
+) -> tuple[Damages, int]:  # fmt: skip
+    units = [unit for unit in parts(entry.gm) if unit.key in chosen]
     model = GraphModel(entry.gm, source.weights, wanted=_results(entry.gm))
     if method == FISHER:
         return Fisher(entry.gm, model, units, asked, progress, seed).measure(samples)

@@ -102,12 +102,21 @@ def test_a_recipe_may_come_first(tiny, texts) -> None:
         ({"formats": ["w5"]}, "w5"),
         ({"formats": []}, "at least one"),
         ({"act": "a8s"}, "static"),
+        ({"only": "layers.9"}, "9 in all"),
     ],
 )
 def test_what_is_not_known_is_refused(tiny, texts, arguments, message) -> None:
     given = {"formats": ["w8"], **arguments}
     with pytest.raises(UsageError, match=message):
         measure(tiny[1], tiny[0], texts, **given)
+
+
+def test_some_units_suffer_as_they_do_among_all(tiny, texts, found) -> None:
+    source, entries = tiny
+    for method in ("kl", "fisher"):
+        one = measure(entries, source, texts, FORMATS, method, only="*.1.mlp.*")
+        assert [unit.modules for unit in one.units] == [unit.modules for unit in found[method].units[6:8]]
+        assert damages(one, "w8") == pytest.approx(damages(found[method], "w8")[6:8], rel=1e-4)
 
 
 def test_samples_are_needed(tiny) -> None:
