@@ -14,6 +14,7 @@ Weigh = Callable[[Allocation], Weighed]
 """What the whole artifact with an allocation takes."""
 Chosen = tuple[Allocation, Estimate]
 FILL = 0.99  # of a size: what an artifact should reach
+AIM = 0.996  # what its plan should, so that reports, which are estimated, do not spoil it
 ROUNDS = 8
 
 
@@ -39,37 +40,48 @@ def choose(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: Weigh) 
 
 
 def _within_size(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: Weigh) -> Chosen:
-    """The room for weights and code that fills the size: kernels' bytes are known only once a plan had them."""
+    """The room for weights and code that fills the size: kernels' bytes are known only once a plan had them.
+
+    What overshoots teaches the next round; where rounds repeat themselves, kernels that were never weighed may be
+    smaller than they were guessed, and a little more room lets them in.
+    """
     size, seconds = goal.bytes or 0, estimate.limits(goal).seconds
-    best: Chosen | None = None
-    less = 0
+    best, before, extra = None, None, 0
     for _ in range(ROUNDS):
-        room = size - estimate.bytes - less
-        found = allocate(items, Limits(bytes=room, seconds=seconds), "damage", estimate.code)
-        found = found or allocate(items, Limits(seconds=seconds), "bytes", estimate.code)
+        room = Limits(bytes=size - estimate.bytes + extra, seconds=seconds)
+        found = allocate(items, room, "damage", estimate.code) or _smallest(items, seconds, estimate)
         if found is None:
             break
         chosen = found, estimate = _weighed(found, estimate, weigh)
-        if estimate.size(found) > size:
-            less += (estimate.size(found) - size) // 16
+        gap = size - estimate.size(found)
+        repeated, before = found.formats == before, found.formats
+        if gap < 0:
+            extra = min(extra, 0) + (gap // 4 if repeated else 0)
             continue
-        less = 0
         best = min(best or chosen, chosen, key=lambda one: one[0].damage)
-        if filled(items, goal, found, estimate):
+        if gap <= (1 - AIM) * size or filled(items, goal, found, estimate, AIM):
             break
+        extra = max(extra, 0) + gap if repeated else 0
     if best is None:
         raise infeasible(items, goal, estimate, weigh)
     return best
 
 
-def filled(items: Sequence[Item], goal: Goal, found: Allocation, estimate: Estimate) -> bool:
-    """Whether a size is used to a hundredth, or nothing that costs more bytes would do less damage."""
-    if goal.bytes is None or estimate.size(found) >= FILL * goal.bytes:
+def _smallest(items: Sequence[Item], seconds: float | None, estimate: Estimate) -> Allocation | None:
+    return allocate(items, Limits(seconds=seconds), "bytes", estimate.code)
+
+
+def filled(items: Sequence[Item], goal: Goal, found: Allocation, estimate: Estimate, share: float = FILL) -> bool:
+    """Whether that share of a size is used, or nothing that costs more bytes would do less damage."""
+    if goal.bytes is None or estimate.size(found) >= share * goal.bytes:
         return True
     most = allocate(items, Limits(seconds=estimate.limits(goal).seconds), "damage", estimate.code)
     return most is not None and found.damage <= most.damage * (1 + 1e-6)
 
 
 def _weighed(found: Allocation, estimate: Estimate, weigh: Weigh) -> Chosen:
+    """Weighed, unless all its kernels were before: kernels are compiled for it, which takes seconds."""
+    if found.code and found.code <= estimate.known:
+        return found, estimate
     after = estimate.weighed(found, weigh(found))
     return priced(found, estimate.code, after.code), after

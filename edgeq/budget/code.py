@@ -13,7 +13,7 @@ from edgeq.targets import Target
 # Bytes that a byte of machine code takes in kernels.a and model.so together; fitted by benchmarks/kernel_sizes.py.
 FILES_A_BYTE = {"x86-64": 2.5, "arm64": 4.8}
 # Machine code of one instruction-set variant, all entries together, of kernels that no plan has had yet.
-LINEAR, ASYMMETRIC, LINEAR_8, QUANTIZE = 7_500, 16_000, 5_500, 3_600
+LINEAR, ASYMMETRIC, LINEAR_8, FLOAT, QUANTIZE = 7_500, 16_000, 5_500, 3_000, 3_600
 
 
 def linear_name(rows: int, columns: int, text: str) -> str:
@@ -33,7 +33,7 @@ def rough_bytes(name: str, target: Target) -> int:
     size = QUANTIZE
     if kind == "linear":
         fmt = WeightFormat.parse(text)
-        size = LINEAR_8 if fmt.bits == 8 else LINEAR if fmt.symmetric else ASYMMETRIC
+        size = FLOAT if fmt.is_float else LINEAR_8 if fmt.bits == 8 else LINEAR if fmt.symmetric else ASYMMETRIC
     return round(size * len(target.isas) * FILES_A_BYTE[target.name])
 
 
@@ -59,6 +59,8 @@ def _name(kernel: Kernel) -> str:
     return ""
 
 
-def names_of(rows: int, columns: int, text: str) -> tuple[str, str]:
-    """The code that a linear needs in a format."""
+def names_of(rows: int, columns: int, text: str) -> tuple[str, ...]:
+    """The code that a linear needs in a format; float weights take activations as they are."""
+    if WeightFormat.parse(text).is_float:
+        return (linear_name(rows, columns, text),)
     return (linear_name(rows, columns, text), quantize_name(columns, text))

@@ -24,6 +24,7 @@ class Estimate:
         blame: measured over predicted rise of the loss. Damages of single units are added up, which is a model:
             errors of different units may cancel or compound, and passes lower them.
         code: bytes of kernels, as `allocate` takes them.
+        known: kernels of `code` that some plan was weighed with.
         nats: whether damages are of a language model's loss; else relative errors, which say nothing of perplexity.
     """
 
@@ -31,6 +32,7 @@ class Estimate:
     seconds: float = 0.0
     blame: float = 1.0
     code: Mapping[str, int] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
     nats: bool = True
 
     def limits(self, goal: Goal) -> Limits:
@@ -55,7 +57,8 @@ class Estimate:
     def weighed(self, found: Allocation, plan: Weighed) -> Estimate:
         """With an allocation's plan weighed: the bytes of its kernels, and what is left of the folder's."""
         code = {**self.code, **plan.kernels}
-        return replace(self, code=code, bytes=plan.total - priced(found, self.code, code).bytes)
+        known = self.known | set(plan.kernels)
+        return replace(self, code=code, bytes=plan.total - priced(found, self.code, code).bytes, known=known)
 
     def corrected(self, found: Allocation, seen: Seen) -> Estimate:
         """What an artifact that was compiled from an allocation teaches of the next."""

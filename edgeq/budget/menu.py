@@ -30,7 +30,7 @@ def _choices(unit: Unit, seconds: Seconds) -> list[Choice]:
     found = []
     for text, candidate in unit.formats.items():
         if WeightFormat.parse(text).has_kernel:
-            code = () if unit.kind == HEAD else names_of(rows, columns, text)
+            code = names_of(rows, columns, text)
             time = seconds.get((unit.modules[0], text), 0.0)
             found.append(Choice(text, candidate.damage, candidate.bytes, time, code))
     return found

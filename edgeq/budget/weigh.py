@@ -29,7 +29,7 @@ from edgeq.passes.pipeline import run_pipeline
 
 Progress = Callable[[str, int, int], None]
 MANIFEST_REST = 7_000  # of edgeq.json: files, hashes, memory, recipe
-SITE_BYTES = 1_500  # of passes.json and edgeq.json, a linear
+SITE_BYTES = 1_000  # of passes.json and edgeq.json, a linear
 
 
 @dataclass(frozen=True)
