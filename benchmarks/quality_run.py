@@ -38,6 +38,18 @@ def compile_artifact(model: str, bits: str, options: list[str], folder: Path, mi
     return {"bytes": size, "compile_seconds": time.monotonic() - start, "recipe": result.get("passes", [])}
 
 
+def score_graph(arguments: list[str], minutes: float) -> dict[str, Any]:
+    """What `quality_graph.py` prints; or `failed`: the last line of its error."""
+    command = [sys.executable, str(Path(__file__).with_name("quality_graph.py")), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=minutes * 60)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {minutes:g} minutes"}
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def perplexity(folder: Path, text: Path, windows: int) -> dict[str, Any]:
     """`perplexity` and its `error`, by llama-perplexity's protocol, of what runs."""
     command = [*EDGEQ, "eval", str(folder), "--text", str(text), "--json", "-q"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-HEADER = "| model | bits | method | {score} | weights MB | compile s |\n|---|---|---|---|---|---|"
+HEADER = "| model | bits | method | {score} | size | compile s |\n|---|---|---|---|---|---|"
 SCORES = {"perplexity": ("perplexity", min), "mean_cosine": ("mean cosine, lowest, same nearest", max)}
 
 
@@ -27,8 +27,16 @@ def _peers(rows: list[dict[str, Any]], row: dict[str, Any]) -> list[dict[str, An
 def _line(row: dict[str, Any], key: str, best: float) -> str:
     words = f"{row['perplexity']:.2f} ± {row['error']:.2f}" if key == "perplexity" else _agreement(row)
     score = f"**{words}**" if row[key] == best else words
-    numbers = f"{row['bytes'] / 1e6:.1f} | {row['compile_seconds']:.0f}"
-    return f"| {row['model']} | {row['bits']} | {row['method']} | {score} | {numbers} |"
+    named = f"{row['model']} | {row['bits']} | {row['method']}"
+    return f"| {named} | {score} | {_size(row)} | {row['compile_seconds']:.0f} |"
+
+
+def _size(row: dict[str, Any]) -> str:
+    """An artifact's weights; of a graph, bits a linear's weight and bits of any weight, and the process's memory."""
+    if "bytes" in row:
+        return f"{row['bytes'] / 1e6:.1f} MB"
+    bits = f"{row['linear_bits']:.2f} bits, {row['weight_bits']:.2f} with embedding and head"
+    return f"{bits}; peak {row['peak_gb']:.1f} GB"
 
 
 def _agreement(row: dict[str, Any]) -> str:
