@@ -20,10 +20,10 @@ from edgeq.passes.grids import holds_grid, put_on_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_decision import Settings, decide, describe, rounded_of, why_not
+from edgeq.passes.rounding.group_ranges import METHODS
 from edgeq.passes.rounding.hessian import hessian
 from edgeq.passes.rounding.sequential import Sequential
 from edgeq.quant.format import WeightFormat
-from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec
 
 
@@ -45,7 +45,9 @@ class Gptq(Pass):
             they are, a group's range found when its first column comes.
         block: columns between two products that spread errors; changes no result.
         sequential: within a block of the model too, later linears see what the ones before them lose.
-        range: how a group's range is found: `minmax` or `mse`.
+        range: how a group's range is found: `minmax`, `mse`, or `weighted`: least squared error, columns counted as
+            GPTQ's loss counts them.
+        even: half of H counts tokens as they are, half all alike; False: the published H.
     """
 
     name: ClassVar[str] = "gptq"
@@ -56,10 +58,11 @@ class Gptq(Pass):
     block: int = 128
     sequential: bool = True
     range: str = "minmax"
+    even: bool = False
 
     def __post_init__(self) -> None:
-        if self.range not in RANGES:
-            raise UsageError(f"gptq: range={self.range} is not known; known: {', '.join(RANGES)}")
+        if self.range not in METHODS:
+            raise UsageError(f"gptq: range={self.range} is not known; known: {', '.join(METHODS)}")
         if not 0 < self.damp < 1 or self.block < 1:
             raise UsageError(f"{self}: damp lies between 0 and 1, block is positive")
 
@@ -125,7 +128,7 @@ class Gptq(Pass):
             alike = [linear for linear in linears if quants[linear] == quant]
             weights = [weight_value(arguments(linear)["weight"], context.weights).float() for linear in alike]
             _check_finite(alike, weights, rows)
-            moments = hessian(_as_read(alike[0], rows, quant))
+            moments = hessian(_as_read(alike[0], rows, quant), self.even)
             found = decide(weights, list(map(site, alike)), moments, quant, settings)
             for linear, decision in zip(alike, found, strict=True):
                 context.decisions.put(decision_name(self, context), _key(linear, quant), decision)

@@ -56,7 +56,8 @@ def round_columns(
         weight: f32 `[N, K]`, in the columns' own order.
         upper: f32 `[K, K]`, U of `H^-1 = U^T U`, in the order in which columns are rounded.
         quant: bits, symmetry and group size of the weight.
-        method: how a group's range is found, of `edgeq.quant.ranges.RANGES`.
+        method: how a group's range is found, of `group_ranges.METHODS`; `weighted` counts an error in a column as
+            GPTQ's own loss does, `1 / U_ii^2`.
         order: i64 `[K]`, which column comes when; the ranges are then those of the weight as it came (static groups).
             None: as they are, and a group's range is found when its first column comes, of the weight as updated then.
         block: columns after which their errors are spread over all others in one product; changes no result.
@@ -66,7 +67,8 @@ def round_columns(
         UnsupportedError: a scale does not fit fp16.
     """
     rows, columns = weight.shape
-    ranges = GroupRanges(quant, method, (rows, columns), name)
+    cost = upper.diagonal().square().reciprocal()
+    ranges = GroupRanges(quant, method, cost if order is None else cost[order.argsort()], rows, name)
     work = weight.T.float().clone(memory_format=torch.contiguous_format)
     groups = torch.arange(columns) // ranges.size
     if order is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 RETRIES = 4  # each with ten times the damping before
 DTYPES = (torch.float32, torch.float64)
+TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,9 @@ class Hessian:
     """What GPTQ calls H, up to a factor that changes nothing.
 
     Attributes:
-        matrix: f32 `[K, K]`: mean of `x x^T` over tokens; a dead column (an input that is always 0) has the mean of
-            the others on the diagonal, so that its weights are rounded to nearest and no other makes up for them.
+        matrix: f32 `[K, K]`: weighted mean of `x x^T` over tokens; a dead column (an input that is always 0) has the
+            mean of the others on the diagonal, so that its weights are rounded to nearest and no other makes up for
+            them.
         tokens: counted.
         dead: how many columns are.
     """
@@ -28,16 +30,25 @@ class Hessian:
     dead: int
 
 
-def hessian(parts: Sequence[Tensor]) -> Hessian:
-    """Of tokens f `[T, K]`, a part at a time; at least one part. No tokens: every column is dead."""
+def hessian(parts: Sequence[Tensor], even: bool = False) -> Hessian:
+    """Of tokens f `[T, K]`, a part at a time; at least one part. No tokens: every column is dead.
+
+    even: half of it counts tokens as they are, half counts all alike, scaled to one length. Where a token's activations
+    are a thousand times the others' (an attention sink), the first half alone knows no other token, and the damping
+    drowns them; the second half alone forgets the sink, on which all others depend.
+    """
     tokens = sum(map(len, parts))
+    squares = [part.float().square().sum(1).clamp(min=TINY) for part in parts]
+    power = sum(float(part.double().sum()) for part in squares)
     total = torch.zeros(parts[0].shape[1], parts[0].shape[1])
-    for part in parts:
-        x = part.float()
-        total.addmm_(x.T, x, alpha=1 / max(tokens, 1))
-    own = total.diagonal()
-    dead = own == 0
-    own[dead] = own[~dead].mean() if not dead.all() else 1.0
+    for part, square in zip(parts, squares, strict=True):
+        own, alike = 1 / max(power, TINY), 1 / (square * tokens)
+        weight = (own + alike) / 2 if even else torch.full_like(square, own)
+        x = part.float() * weight.sqrt()[:, None]
+        total.addmm_(x.T, x)
+    diagonal = total.diagonal()
+    dead = diagonal == 0
+    diagonal[dead] = diagonal[~dead].mean() if not dead.all() else 1.0
     return Hessian(total, tokens, int(dead.sum()))
 
 

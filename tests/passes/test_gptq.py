@@ -85,6 +85,7 @@ def test_before_and_after(model, lines):
     [
         *((bits, "") for bits in ("w4a16", "w4a8g64a", "w8a8", "w3a16g64", "w2a4g32a")),
         *(("w4a8g64a", options) for options in (",act_order=false", ",sequential=false", ",range=mse")),
+        ("w4a8g64a", ",range=weighted,even=true"),
     ],
 )
 def test_quantized_outputs_come_closer(model, bits, options):
@@ -314,7 +315,7 @@ def test_what_cannot_be_done_is_said(model):
         make("gptq")(gm)
     with pytest.raises(UsageError, match="no samples"):
         make("gptq", "bits=w4a16")(gm, Context(weights))
-    with pytest.raises(UsageError, match="range=max is not known; known: minmax, mse"):
+    with pytest.raises(UsageError, match="range=max is not known; known: minmax, mse, weighted"):
         make("gptq", "range=max")
     for bad in ("damp=0", "damp=1", "block=0"):
         with pytest.raises(UsageError, match="damp lies between 0 and 1"):

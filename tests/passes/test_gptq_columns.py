@@ -7,6 +7,7 @@ import torch
 
 from edgeq.errors import UnsupportedError
 from edgeq.passes.rounding.gptq_columns import round_columns
+from edgeq.passes.rounding.group_ranges import GroupRanges
 from edgeq.passes.rounding.hessian import RETRIES, hessian, inverse_factor
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.quantizer import dequantize, quantize
@@ -141,8 +142,23 @@ def test_the_factor_is_that_of_the_inverse():
 
 def test_parts_of_tokens_add_up():
     x = tokens()
-    assert torch.allclose(hessian([x]).matrix, x.T @ x / len(x), rtol=1e-4, atol=1e-4)
-    assert torch.allclose(hessian([x[:50], x[50:51], x[51:]]).matrix, hessian([x]).matrix, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(hessian([x]).matrix, x.T @ x / x.square().sum(), rtol=1e-4, atol=1e-6)
+    for even in (False, True):
+        parts = hessian([x[:50], x[50:51], x[51:]], even).matrix
+        assert torch.allclose(parts, hessian([x], even).matrix, rtol=1e-4, atol=1e-6)
+
+
+def test_one_huge_token_is_half_of_what_counts():
+    x = tokens()
+    x[7] = torch.eye(K)[3] * 1e6
+    x[8] = 0
+    plain, mixed = hessian([x]).matrix, hessian([x], even=True).matrix
+    assert plain[3, 3] > 0.999 and mixed[3, 3] < 0.52
+    rest = torch.cat([x[:7], x[9:]])
+    alike = (rest / rest.norm(dim=1, keepdim=True)).T @ (rest / rest.norm(dim=1, keepdim=True)) / 800
+    off = ~torch.eye(K, dtype=torch.bool)
+    off[3], off[:, 3] = False, False
+    assert torch.allclose(mixed[off], alike[off], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e4])
@@ -192,6 +208,41 @@ def test_float64_comes_before_more_damping():
 def test_a_scale_beyond_fp16_is_refused():
     with pytest.raises(UnsupportedError, match="layer: a scale"):
         round_columns(weight() * 1e7, torch.eye(K), QuantSpec(4, 32), name="layer")
+
+
+@pytest.mark.parametrize("quant", [QuantSpec(3, 32), QuantSpec(2, 64, False)], ids=str)
+def test_weighted_ranges_cost_least(quant):
+    """Of the ranges: less than those that count all columns alike, where they do not; near them where they do."""
+    w, cost = weight(), torch.rand(K, generator=torch.Generator().manual_seed(4)) ** 8 + 1e-3
+
+    def lost(method, c):
+        ranges = GroupRanges(quant, method, c, N, "w")
+        ranges.fit(0, w.T.contiguous())
+        groups = [j // ranges.size for j in range(K)]
+        values = [ranges.nearest(w[:, j], group) * ranges.wide[group] for j, group in enumerate(groups)]
+        return ((torch.stack(values, 1) - w).square() * c).sum()
+
+    assert lost("weighted", cost) < 0.9 * lost("mse", cost) and lost("mse", cost) < lost("minmax", cost)
+    assert lost("weighted", torch.ones(K)) < 1.02 * lost("mse", torch.ones(K))
+
+
+@pytest.mark.parametrize("order", [False, True])
+def test_columns_cost_what_the_loss_says(order, monkeypatch):
+    """1 / U_ii^2, in the places that the columns came from."""
+    seen = []
+    make = GroupRanges.__init__
+
+    def record(self, quant, method, cost, *given):
+        seen.append(cost)
+        make(self, quant, method, cost, *given)
+
+    monkeypatch.setattr(GroupRanges, "__init__", record)
+    order = order_of(tokens()) if order else None
+    upper = factor(order=order)
+    round_columns(weight(), upper, QuantSpec(4, 32), method="weighted", order=order)
+    expected = torch.empty(K)
+    expected[torch.arange(K) if order is None else order] = upper.diagonal() ** -2
+    assert torch.allclose(seen[0], expected)
 
 
 def test_the_weight_stays_as_it_is():
