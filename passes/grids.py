@@ -39,8 +39,7 @@ def put_on_grid(
         UsageError: tables of another type or shape, codes out of range, scales that are not finite.
     """
     _check(linear, codes, scale, zero, fmt)
-    old = arguments(linear)["weight"]
-    sources = {str(leaf.target): value(leaf).dim() for leaf in stored(old)}
+    sources = _sources(arguments(linear)["weight"])
     tables = [
         None if held is None else _table(gm, held, linear, name, sources)
         for name, held in (("codes", codes), ("scale", scale), ("zero", zero))
@@ -86,6 +85,16 @@ def tables_of(weight: fx.Node) -> Tables:
     parts = [tables_of(part) for part in given["tensors"]]
     columns = list(zip(*parts, strict=True))
     return Tables(*(None if column[0] is None else _like(weight, list(column), 0) for column in columns))
+
+
+def _sources(weight: fx.Node) -> dict[str, int]:
+    """The checkpoint's tensors in a weight, or in what its grid was made of: name -> rank."""
+    if weight.op == "get_attr":
+        return {str(leaf.target): value(leaf).dim() for leaf in stored(weight)} | weight.meta.get(SOURCES, {})
+    found: dict[str, int] = {}
+    for node in weight.all_input_nodes:
+        found |= _sources(node)
+    return found
 
 
 def _like(node: fx.Node, *args: Any) -> fx.Node:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx
 
 from edgeq.ir.graph import op
+from edgeq.ir.ops.grid import SOURCES
 
 
 def width(node: fx.Node) -> int:
@@ -25,9 +26,9 @@ def only_user(node: fx.Node) -> fx.Node | None:
 
 
 def expression(node: fx.Node) -> str:
-    """A weight expression as text: equal expressions are equal tensors."""
+    """A weight expression as text: equal expressions are equal tensors, as long as their constants are."""
     if node.op == "get_attr":
-        return str(node.target)
+        return " ".join(node.meta[SOURCES]) if SOURCES in node.meta else str(node.target)
     inner = [_argument(a) for a in (*node.args, *node.kwargs.values())]
     return f"{op(node).removeprefix('aten.')}({', '.join(inner)})"
 

@@ -96,6 +96,18 @@ def test_equal_codes_of_other_scales_are_two_tensors():
     assert names == {"gate.weight", "up.weight"}
 
 
+def test_layers_that_share_a_weight_share_its_codes():
+    text = GATED.format(n=32, k=64).strip().replace("%up_w = weight up.weight : f32[32, 64]\n", "")
+    gm, fmt = parse(text.replace("%up_w", "%gate_w")), WeightFormat.parse("w4g32a")
+    for _ in range(2):  # a second time, over the first grid
+        for linear in calls(gm, "aten.linear"):
+            put_on_grid(gm, linear, *draw(32, 64, fmt), fmt)
+    run_pipeline(gm, parse_pipeline("quantize{bits=w4a8}"))
+    table = WeightTable(NoWeights())
+    names = [table.matrix(n.args[1], fmt, False, *n.args[4:]) for n in calls(gm, "edgeq.qlinear")]
+    assert names == ["gate.weight"] * 2 and table.tensors["gate.weight"].sources == ("gate.weight",)
+
+
 QKV = "q_proj:w4g32;k_proj:w8;v_proj:w4g128a"
 CASES = {
     "one format": ("w4a8", "hand-grid{bits=w4g64a}", {}),
