@@ -56,8 +56,8 @@ def tune(
     examples = [Example(sample, {}, {}) for sample in samples]
     error = _outputs_error if is_static(gm) else _next_tokens_error
     errors = Trainer(window, learner, examples, settings, generator, error, progress).train()
-    found = {decision_key(n, q): roundings[key_of(n)].harden() for n, q in quants.items() if key_of(n) in roundings}
-    return Learned(found, {range_key(node): step.scale().detach().cpu() for node, step in steps.items()}, errors)
+    stored = {decision_key(n, q): roundings[key_of(n)].harden() for n, q in quants.items() if key_of(n) in roundings}
+    return Learned(stored, {range_key(node): step.scale().detach().cpu() for node, step in steps.items()}, errors)
 
 
 def _next_tokens_error(found: dict[fx.Node, Tensor], target: dict[fx.Node, Tensor], counted: Tensor) -> Tensor:
