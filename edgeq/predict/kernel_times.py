@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from edgeq.predict.blank_library import write_blank
 from edgeq.predict.kernel_plan import Linear, kernel_plan
 from edgeq.predict.machine import cold_bytes, usable_threads
 from edgeq.predict.timings import Timings
-from edgeq.predict.undisturbed import SHARE, region_seconds, spread
+from edgeq.predict.undisturbed import region_seconds, spread, undisturbed
 from edgeq.targets import find, runs_here
 
 __all__ = ["KernelTime", "Linear", "kernel_seconds"]
@@ -80,5 +78,5 @@ def _measure(linears: list[Linear], target: str, threads: int) -> dict[str, tupl
             for linear, entry in zip(linears, plan.entries, strict=True):
                 walk = partial(session.run, entry.name, copy=False)
                 runs = region_seconds(session, entry.name, walk, BUDGET_S)
-                found[linear.name] = (float(np.quantile(runs, SHARE)), spread(runs))
+                found[linear.name] = (float(undisturbed(runs.reshape(-1, 1))[0]), spread(runs))
     return found

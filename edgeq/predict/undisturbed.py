@@ -1,7 +1,8 @@
 """Times of regions that other processes did not disturb: a plan's walks are long, its regions are short.
 
-Of each region the fastest fifth of its runs counts. On a quiet machine that is the median but for a few percent; on one
-that others use too, a whole walk is hardly ever left alone, and most of its regions are.
+Of each region the runs count that take at most half again as long as its fastest ones, and of these the median. On a
+quiet machine that is the median of all. On one that others use too, a whole walk is hardly ever left alone, but most
+regions are in some of their runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from edgeq.runtime.loader import Session
 
-SHARE = 0.2
+FASTEST, LONGER = 0.05, 1.5  # share of runs that are surely undisturbed; others may take so many times as long
 LEAST, MOST = 4, 1000
 
 
@@ -43,7 +44,8 @@ def _goes_on(done: int, passed: float, budget_s: float) -> bool:
 
 def undisturbed(runs: np.ndarray) -> np.ndarray:
     """Of f64 [runs, regions], the seconds of each region [regions] when it is left alone."""
-    return np.asarray(np.quantile(runs, SHARE, axis=0))
+    alone = runs <= LONGER * np.quantile(runs, FASTEST, axis=0, method="lower")
+    return np.asarray(np.nanmedian(np.where(alone, runs, np.nan), axis=0))
 
 
 def spread(runs: np.ndarray) -> float:
