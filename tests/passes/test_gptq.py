@@ -245,6 +245,24 @@ def test_after_folds(model):
         assert (now - folded[name]).norm() < 0.35 * folded[name].norm()
 
 
+def test_with_static_ranges(model):
+    """Linears are measured behind them; quantize takes in both."""
+    gm, weights = model
+    given = context(gm, weights)
+    run_pipeline(gm, parse_pipeline("static-ranges{spread=0},gptq{bits=w8a8s},quantize{bits=w8a8s}"), given)
+    verify(gm, types=True)
+    found = [arguments(n) for n in calls(gm, "edgeq.qlinear") if n.meta["hf"] != "lm_head"]
+    assert len(found) == 7 and all(one["act"] == "a8s" and one["x_scale"] and one["w_scale"] for one in found)
+
+
+@pytest.mark.parametrize("pipeline", ["rotate{r4=true}", "gamma-migration,osplus{bits=w4a8}", "cfp", "pre-sinq"])
+def test_after_other_passes(model, pipeline):
+    gm, weights = model
+    reports = run_pipeline(gm, parse_pipeline(f"{pipeline},gptq{{bits=w4a8}}"), context(gm, weights))
+    verify(gm, types=True)
+    assert len(reports[-1].changed) == 7
+
+
 def test_one_weight_in_two_layers_is_rounded_once():
     from small_decoder import two_layers
 
