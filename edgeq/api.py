@@ -65,7 +65,8 @@ def compile(
         image_size: height and width of a vision model's input; None: what the model was made for.
         points: most points of a prompt, for promptable segmentation.
         progress: called with (stage, done, total), total 0 when unknown.
-        recipe: "fast" (also ""), "balanced" or "best": which passes prepare the model; see docs/recipes.md.
+        recipe: "fast", "balanced" or "best": which passes prepare the model; "": balanced for a language model at 4
+            bits, fast for others; see docs/recipes.md.
         passes: those passes, in order, instead of a recipe's: `("smooth{alpha=0.4}", "awq")`.
         calib_samples: how many samples are measured; 0: as many as the recipe says.
         calib_length: tokens of a sample for a language model; 0: as the recipe says.

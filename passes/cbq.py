@@ -38,11 +38,11 @@ class Cbq(Reconstruction):
     batch: int = 1
     rank: int = 0
     hard: bool = True
-    lr: float = 0.05
+    lr: float = 0.01
     scale_lr: float = 0.005
     step_lr: float = 0.005
     pull: float = 0.1
-    kl: float = 1.0
+    kl: float = 0.0
     drop: float = 0.0
     tune: int = 0
     tune_lr: float = 0.002

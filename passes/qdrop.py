@@ -28,7 +28,7 @@ class Qdrop(Reconstruction):
     batch: int = 1
     rank: int = 0
     hard: bool = True
-    lr: float = 0.05
+    lr: float = 0.01
     scale_lr: float = 0.005
     step_lr: float = 0.005
     pull: float = 0.1

@@ -27,7 +27,7 @@ EXAMPLES = (
     "edgeq compile demo:smollm2-135m --max-ppl-increase 5% --target-latency 10ms/token -o build/close",
     "edgeq compile -c build/minilm/edgeq.json -o build/the-same",
 )
-RECIPE = "fast, balanced or best: passes that prepare the model  [default: fast]."
+RECIPE = "fast, balanced or best: passes that prepare the model  [default: by bits]."
 CALIB = "Text, .jsonl, .parquet, folder of images, dataset; self; none  [default: a text of edgeq's]."
 FORMATS = 'Weight formats of single linears, a JSON file: {"*.mlp.*": "w4g128"}.'
 

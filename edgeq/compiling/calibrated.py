@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from edgeq.calibrate.chained import Chained
 from edgeq.compiling.continued import decisions
 from edgeq.compiling.measured import Measured, open_measured, threads_of
 from edgeq.compiling.options import Options, Resolved, record
-from edgeq.compiling.recipes import kind_of, measures, pipelines
+from edgeq.compiling.recipes import kind_of, measures, pipelines, recipe_of
 from edgeq.compiling.refusals import refuse_idle_data, refuse_without_samples
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
@@ -48,7 +48,9 @@ def run_all(
         UsageError: passes that need samples where there are none; data that changed since `options.resolved`.
     """
     by_length = sorted(entries, key=lambda e: (-e.length, e.batch))  # the longest is measured, for all
-    tried = pipelines(options, kind_of(entries))
+    kind = kind_of(entries)
+    options = replace(options, recipe=recipe_of(options, kind))
+    tried = pipelines(options, kind)
     refuse_idle_data(options, tried)
     measured = open_measured(options, source, progress, wanted=len(tried) > 1 or measures(tried[0]))
     with threads_of(options):

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from edgeq.compiling.options import Options
-from edgeq.compiling.recipes import AMOUNTS
+from edgeq.compiling.recipes import amount_of
 from edgeq.errors import UsageError
 from edgeq.frontend.source import Source
 from edgeq.ir.graph import inputs, value
@@ -66,7 +66,7 @@ def open_measured(options: Options, source: Source, progress: Progress, wanted: 
 
     if not wanted:
         return Measured(open_data(NONE, source), options.calibration, wanted=False)
-    samples, length = AMOUNTS[options.recipe]
+    samples, length = amount_of(options)
     data = open_data(
         options.calibration, source, options.seed, options.samples or samples, options.length or length, progress
     )

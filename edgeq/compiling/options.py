@@ -36,7 +36,7 @@ class Options:
     Attributes:
         shapes: batch sizes, token lengths and image size that static entries are made for.
         calibration: where passes measure activations, as `--calib` takes it; "" is edgeq's own text, "none" nothing.
-        recipe: a name of RECIPES. passes: the calibrated passes instead of a recipe's.
+        recipe: a name of RECIPES, "": by what the model is and its bits. passes: calibrated passes instead of its own.
         samples, length: how much is measured, 0: as much as the recipe says. seed: of everything drawn at random.
         resolved: of an earlier compile that this one repeats.
         formats: weight formats of single linears, Hugging Face names or patterns -> `w4g64a`.
@@ -50,7 +50,7 @@ class Options:
     revision: str | None = None
     calibration: str = ""
     shapes: Shapes = field(default_factory=Shapes)
-    recipe: str = RECIPES[0]
+    recipe: str = ""
     passes: tuple[str, ...] = ()
     samples: int = 0
     length: int = 0
@@ -149,7 +149,7 @@ def _recipe(recipe: str, passes: Sequence[str]) -> str:
         raise UsageError("--recipe and --pass contradict each other: a recipe is a list of passes; give one of them")
     if recipe and recipe not in RECIPES:
         raise UsageError(f"--recipe {recipe!r} is not known; known: {', '.join(RECIPES)}")
-    return recipe or RECIPES[0]
+    return recipe
 
 
 def _spelt(passes: Sequence[str]) -> tuple[str, ...]:

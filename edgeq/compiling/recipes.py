@@ -75,7 +75,9 @@ RANGES = "static-ranges"
 
 # Samples, and tokens of each in a language model, when --calib-samples and --calib-length do not say; None: as many as
 # the kind of data takes (edgeq/calibrate/data.py).
-AMOUNTS: dict[str, tuple[int | None, int | None]] = {FAST: (None, None), BALANCED: (None, 512), BEST: (None, 512)}
+Amount = tuple[int | None, int | None]
+AMOUNTS: dict[str, Amount] = {"": (None, None), FAST: (None, None), BALANCED: (None, 512), BEST: (None, 512)}
+LEARNED = {"cbq": (64, 512), "qdrop": (64, 512), "fine-clipping": (32, 512), "gptq": (32, 512)}  # passes that take more
 
 
 def kind_of(entries: Sequence[EntryGraph]) -> str:
@@ -99,14 +101,26 @@ def candidates(kind: str, bits: Bits) -> list[list[str]]:
     return [list(passes) for passes in dict.fromkeys(map(tuple, found))]
 
 
+def recipe_of(options: Options, kind: str) -> str:
+    """The recipe asked for; else `balanced` for a language model at 4 bits, which `fast` does not help, and `fast`."""
+    few = options.bits.weight.bits <= 4 and kind == DECODER
+    return options.recipe or (BALANCED if few else FAST)
+
+
+def amount_of(options: Options) -> Amount:
+    """Samples and tokens of each when nothing is said: what the recipe takes, or the passes given."""
+    named = [text.partition("{")[0] for text in options.passes]
+    return next((LEARNED[name] for name in LEARNED if name in named), AMOUNTS[options.recipe])
+
+
 def pipelines(options: Options, kind: str) -> list[list[str]]:
     """What a compile may run: one pipeline, or those that `best` compares; static ranges last where bits need them."""
     if options.resolved or options.passes:
         found = [list((options.resolved or options).passes)]
-    elif options.recipe == BEST:
+    elif (recipe := recipe_of(options, kind)) == BEST:
         found = candidates(kind, options.bits)
     else:
-        found = [resolve(options.recipe, kind, options.bits)]
+        found = [resolve(recipe, kind, options.bits)]
     return [[*passes, *_ranges(passes, options.bits)] for passes in found]
 
 

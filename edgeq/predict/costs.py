@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from edgeq.compiling.options import Options
-from edgeq.compiling.recipes import AMOUNTS, DECODER
+from edgeq.compiling.recipes import DECODER, amount_of, recipe_of
 from edgeq.lower.objects import has_object
 from edgeq.lower.weights import CHUNK_ROWS
 from edgeq.passes.pipeline import parse_pipeline
@@ -104,7 +104,7 @@ def pack_kind(fmt: str, ranges: str) -> str:
 def _passes(drawn: Drawn, options: Options) -> dict[str, float]:
     """Linear weights x tokens by pass."""
     linear = sum(entry_ops(entry) for entry in drawn.plan.entries[:1])
-    samples, length = AMOUNTS[options.recipe]
+    samples, length = amount_of(replace(options, recipe=recipe_of(options, drawn.kind)))
     if drawn.kind == DECODER:
         tokens = (options.samples or samples or SAMPLES[0]) * (options.length or length or SAMPLES[1])
     else:
