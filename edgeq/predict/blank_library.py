@@ -1,6 +1,6 @@
 """A plan made runnable without its weights: the very code of an artifact over a sparse file of zeros.
 
-What kernels do does not depend on the values, so its speed is the artifact's. Tensors beyond `cold_bytes()` share the
+What kernels do does not depend on the values, so its speed is the artifact's. Tensors beyond PLAIN bytes share the
 memory of earlier ones: what is read next was long evicted from the caches, as in the artifact.
 """
 
@@ -22,6 +22,7 @@ from edgeq.lower.toolchain import archive
 from edgeq.predict.machine import best_isa, cold_bytes
 from edgeq.targets import Isa, Target
 
+PLAIN = 256 << 20  # bytes of weights up to which every tensor has its own place
 HEADER = (56).to_bytes(8, "little") + b"{}".ljust(56)
 
 
@@ -36,7 +37,7 @@ def write_blank(plan: Plan, sizes: Mapping[str, int], target: Target, folder: Pa
         ToolchainError: as a compile.
     """
     isa = isa or best_isa(target)
-    info = shared_layout(sizes, cold_bytes())
+    info = shared_layout(sizes, max(cold_bytes(), PLAIN))
     info = replace(info, hash=_hash(info.tensor_bytes))
     (folder / SOURCE).write_text(emit(plan, [isa], info, "blank"))
     archive([kernel_object(plan.kernels().values(), isa)], folder / KERNELS)
