@@ -16,6 +16,7 @@ Chosen = tuple[Allocation, Estimate]
 FILL = 0.99  # of a size: what an artifact should reach
 AIM = 0.996  # what its plan should, so that reports, which are estimated, do not spoil it
 ROUNDS = 8
+MOST_NONE = 2  # rounds in which nothing seems to fit: guessed code may be too large
 
 
 def choose(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: Weigh) -> Chosen:
@@ -46,11 +47,14 @@ def _within_size(items: Sequence[Item], goal: Goal, estimate: Estimate, weigh: W
     smaller than they were guessed, and a little more room lets them in.
     """
     size, seconds = goal.bytes or 0, estimate.limits(goal).seconds
-    best, before, extra = None, None, 0
+    best: Chosen | None = None
+    before, extra, none = None, 0, 0
     for _ in range(ROUNDS):
         room = Limits(bytes=size - estimate.bytes + extra, seconds=seconds)
-        found = allocate(items, room, "damage", estimate.code) or _smallest(items, seconds, estimate)
-        if found is None:
+        found = allocate(items, room, "damage", estimate.code)
+        none = none + (found is None)
+        found = found or _smallest(items, seconds, estimate)
+        if found is None or none > MOST_NONE:
             break
         chosen = found, estimate = _weighed(found, estimate, weigh)
         gap = size - estimate.size(found)

@@ -12,7 +12,7 @@ from edgeq.budget.goal import Goal
 from edgeq.budget.weigh import Weighed
 from edgeq.errors import BudgetError
 
-ROUNDS = 3
+ROUNDS = 2
 Weigh = Callable[[Allocation], Weighed]
 
 
