@@ -74,8 +74,8 @@ def test_the_whole_folder(tiny_model, tiny_artifact):
     real = {path.name: path.stat().st_size for path in tiny_artifact.iterdir()}
     assert set(size.files) == set(real)
     assert {name: size.files[name] for name in size.exact} == pytest.approx({n: real[n] for n in size.exact}, abs=8)
-    assert size.files["edgeq.json"] == pytest.approx(real["edgeq.json"], rel=0.05)
-    assert size.files["passes.json"] == pytest.approx(real["passes.json"], rel=0.2)
+    assert size.files["edgeq.json"] == pytest.approx(real["edgeq.json"], rel=0.1)
+    assert size.files["passes.json"] == pytest.approx(real["passes.json"], rel=0.5)  # without clips
     for name in ("model.so", "kernels.a"):  # generated code: within a part of what a model of a useful size takes
         assert size.files[name] == pytest.approx(real[name], rel=0.3)
 
