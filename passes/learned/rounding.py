@@ -25,20 +25,22 @@ class LearnedRounding(ABC):
         weight: f32 `[N, K]`, on the device that learns.
         quant: its grid; `method` finds the first scales.
         rank: of A1 A2; 0: V has a number for each weight.
-        generator: of A1's first values.
+        generator: of A1's first values. name: what errors call the weight.
 
     Raises UnsupportedError when a scale does not fit fp16.
     """
 
-    def __init__(self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator) -> None:
-        rows, self._columns = weight.shape
+    def __init__(
+        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight"
+    ) -> None:
+        (rows, self._columns), self._name = weight.shape, name
         size = min(quant.group_size or self._columns, self._columns)
         # zeros that fill up a shorter last group change no range: every grid holds 0
         groups = pad(weight.float(), (0, -self._columns % size)).reshape(rows, -1, size)
         scale, zero = RANGES[quant.method](groups, quant.grid)
         self._symmetric, self._zero = quant.symmetric, zero.float()[..., None]
         self._low, self._high = -self._zero, 2**quant.weight_bits - 1 - self._zero
-        self._scale = stored_scale(scale, "weight").float()[..., None]
+        self._scale = stored_scale(scale, name).float()[..., None]
         self._steps = groups / torch.where(self._scale == 0, torch.ones_like(self._scale), self._scale)
         self._stretch = torch.zeros_like(self._scale, requires_grad=True)
         self._moves = _moves(rows, groups[0].numel(), rank, generator, weight.device)
@@ -94,7 +96,7 @@ class LearnedRounding(ABC):
         return self._scale * (1 + self._stretch)
 
     def _stored(self) -> Tensor:
-        return stored_scale(self._stretched().detach()[..., 0], "weight")
+        return stored_scale(self._stretched().detach()[..., 0], self._name)
 
     def _flat(self, groups: Tensor) -> Tensor:
         return groups.flatten(1)[:, : self._columns]

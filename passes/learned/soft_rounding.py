@@ -18,8 +18,10 @@ class SoftRounding(LearnedRounding):
     the soft weight is the float weight where nothing is clipped. Stored are the codes of h >= 1/2.
     """
 
-    def __init__(self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator) -> None:
-        super().__init__(weight, quant, rank, generator)
+    def __init__(
+        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight"
+    ) -> None:
+        super().__init__(weight, quant, rank, generator, name)
         inside = self._clip(self._steps)
         self._floor = torch.floor(inside)
         self._start = -torch.log((ZETA - GAMMA) / (inside - self._floor - GAMMA) - 1)

@@ -13,6 +13,7 @@ from edgeq.calibrate.blocks import Block, blocks
 from edgeq.calibrate.journal import Decisions
 from edgeq.calibrate.layers import layers
 from edgeq.calibrate.samples import Sample
+from edgeq.ir.graph import site
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.learned.checkpoint import Checkpoint
 from edgeq.passes.learned.learner import Learner, Learns, State, range_key, step_of
@@ -118,7 +119,7 @@ class Sweep:
             elif not settings.round:
                 fixed[node] = quant.weight(weight)
             elif key_of(node) not in roundings:
-                roundings[key_of(node)] = kind(weight, quant, settings.rank, generator)
+                roundings[key_of(node)] = kind(weight, quant, settings.rank, generator, site(node))
         scales = {node: self._known_scale(node) for node in window.ranges}
         steps = {node: step_of(window, node, scale, learns=scale is None) for node, scale in scales.items()}
         return Learner(self._quants, settings, roundings, fixed, steps)
