@@ -14,16 +14,14 @@ from edgeq.ir.graph import arguments, calls, is_weight, op, site
 from edgeq.ir.values import weight_value
 from edgeq.passes.awq import every_token
 from edgeq.passes.folds.calibrated import decision_name, quant_of
-from edgeq.passes.folds.channels import stored
-from edgeq.passes.folds.weight_key import key_of
-from edgeq.passes.grids import holds_grid, put_on_grid
+from edgeq.passes.grids import put_on_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_decision import Settings, decide, describe, rounded_of, why_not
 from edgeq.passes.rounding.group_ranges import METHODS
 from edgeq.passes.rounding.hessian import hessian
 from edgeq.passes.rounding.sequential import Sequential
-from edgeq.quant.format import WeightFormat
+from edgeq.passes.rounding.sites import decision_key, format_of, why_declined
 from edgeq.quant.simulate import QuantSpec
 
 
@@ -76,7 +74,7 @@ class Gptq(Pass):
         self._check(gm, context)
         linears, last = [n for n in calls(gm, "aten.linear") if not is_weight(n)], output_linears(gm)
         quants = {linear: quant_of(linear, context, self.bits) for linear in linears}
-        reasons = {linear: _declined(linear, quant, linear in last) for linear, quant in quants.items()}
+        reasons = {linear: why_declined(linear, quant, linear in last) for linear, quant in quants.items()}
         quants = {linear: quant for linear, quant in quants.items() if not reasons[linear]}
         missing = list(self._missing(quants, context))
         if missing:
@@ -96,7 +94,7 @@ class Gptq(Pass):
         """Linears without a decision, one a weight and format."""
         seen: set[str] = set()
         for linear, quant in quants.items():
-            key = _key(linear, quant)
+            key = decision_key(linear, quant)
             if key not in seen and context.decisions.get(decision_name(self, context), key) is None:
                 yield linear
             seen.add(key)
@@ -131,11 +129,11 @@ class Gptq(Pass):
             moments = hessian(_as_read(alike[0], rows, quant), self.even)
             found = decide(weights, list(map(site, alike)), moments, quant, settings)
             for linear, decision in zip(alike, found, strict=True):
-                context.decisions.put(decision_name(self, context), _key(linear, quant), decision)
+                context.decisions.put(decision_name(self, context), decision_key(linear, quant), decision)
 
     def _known(self, linear: fx.Node, quant: QuantSpec, context: Context) -> Tensor | None:
         """A decided linear's weight as stored; rounded to nearest where nothing else could be decided."""
-        decision = context.decisions.get(decision_name(self, context), _key(linear, quant))
+        decision = context.decisions.get(decision_name(self, context), decision_key(linear, quant))
         if decision is None:
             return None
         found = rounded_of(decision)
@@ -145,33 +143,13 @@ class Gptq(Pass):
 
     def _put(self, gm: fx.GraphModule, linear: fx.Node, quant: QuantSpec, context: Context) -> tuple[str, str]:
         """Put a linear on its grid: (what was done, "") or ("", why not)."""
-        decision = context.decisions.get(decision_name(self, context), _key(linear, quant))
+        decision = context.decisions.get(decision_name(self, context), decision_key(linear, quant))
         assert decision is not None, "a linear reads an activation, an input or a weight: all are shown"
         found = rounded_of(decision)
         if found is None:
             return "", why_not(decision, self.damp)
-        put_on_grid(gm, linear, found.codes, found.scale, found.zero, _format(quant))
-        return f"{_format(quant)}, {describe(decision, self.damp)}", ""
-
-
-def _format(quant: QuantSpec) -> WeightFormat:
-    return WeightFormat(quant.weight_bits, quant.group_size, quant.symmetric)
-
-
-def _key(linear: fx.Node, quant: QuantSpec) -> str:
-    """Entries whose formats differ decide each for itself."""
-    return f"{key_of(linear)} {_format(quant)}"
-
-
-def _declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
-    weight = arguments(linear)["weight"]
-    if any(op(user) == "aten.embedding" for leaf in stored(weight) for user in leaf.users):
-        return "its weight is also the token embedding"
-    if last:
-        return "it makes the output, which has a format of its own"
-    if holds_grid(weight):
-        return "its weight is on a grid already"
-    return f"it is stored as f{quant.weight_bits}: nothing to round" if quant.weight_bits >= 16 else ""
+        put_on_grid(gm, linear, found.codes, found.scale, found.zero, format_of(quant))
+        return f"{format_of(quant)}, {describe(decision, self.damp)}", ""
 
 
 def _as_read(linear: fx.Node, rows: list[Tensor], quant: QuantSpec) -> list[Tensor]:
