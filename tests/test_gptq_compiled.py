@@ -1,4 +1,4 @@
-"""A model compiled behind `gptq`: the artifact's weights file holds the very numbers that the pass chose."""
+"""A model compiled behind `gptq` or `cbq`: the artifact's weights file holds the very numbers that the pass chose."""
 
 from __future__ import annotations
 
@@ -36,10 +36,13 @@ def rows_of(*tables):
     return {b"".join(part[n].tobytes() for part in parts) for n in range(len(parts[0]))}
 
 
-@pytest.mark.parametrize("bits", ["w4a8g32", "w4a8g64a", "w8a8"])
-def test_the_artifact_holds_the_codes(tiny_model, tmp_path, decided, bits):
+@pytest.mark.parametrize(
+    ("step", "bits"),
+    [("gptq", "w4a8g32"), ("gptq", "w4a8g64a"), ("gptq", "w8a8"), ("cbq{epochs=1}", "w4a8g64a")],
+)
+def test_the_artifact_holds_the_codes(tiny_model, tmp_path, decided, step, bits):
     model = edgeq.compile(
-        str(tiny_model), bits=bits, output=tmp_path / "out", context=64, chunk=16, passes=["gptq"], calib_samples=4,
+        str(tiny_model), bits=bits, output=tmp_path / "out", context=64, chunk=16, passes=[step], calib_samples=4,
         calib_length=LENGTH,
     )  # fmt: skip
     manifest, tensors = read(model.path), load_file(model.path / WEIGHTS)
