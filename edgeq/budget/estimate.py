@@ -46,6 +46,10 @@ class Estimate:
         """Bytes of the folder."""
         return found.bytes + self.bytes
 
+    def shown(self, damage: float) -> float:
+        """A sum of damages in the sensitivity's own unit: relative errors are added up as squares."""
+        return damage if self.nats else math.sqrt(damage)
+
     def share(self, damage: float) -> float:
         """How much perplexity rises: 0.02 is 2 %. Exact for damages that are the loss's rise; see `blame`."""
         return math.expm1(damage * self.blame)

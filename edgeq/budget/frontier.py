@@ -87,7 +87,7 @@ def _point(found: Allocation, problem: Problem, estimate: Estimate) -> Point:
     total = sum(weights.values()) or 1
     shares = {text: weights[text] / total for text in sorted(weights, key=lambda name: -weights[name])}
     share = estimate.share(found.damage) if estimate.nats else None
-    return Point(estimate.size(found), found.damage, share, shares, head)
+    return Point(estimate.size(found), estimate.shown(found.damage), share, shares, head)
 
 
 def _uniform(problem: Problem, estimate: Estimate) -> dict[str, Point]:

@@ -10,7 +10,7 @@ from edgeq.budget.code import names_of, rough_bytes
 from edgeq.compiling.options import Options
 from edgeq.errors import UsageError
 from edgeq.quant.format import GROUP_SIZES, WeightFormat
-from edgeq.sensitivity.result import HEAD, Sensitivity, Unit
+from edgeq.sensitivity.result import HEAD, NATS, Sensitivity, Unit
 from edgeq.targets import Target
 
 GROUPED = tuple(f"w4g{size}{zero}" for size in GROUP_SIZES for zero in ("", "a"))
@@ -21,18 +21,22 @@ Seconds = Mapping[tuple[str, str], float]
 
 
 def items_of(sensitivity: Sensitivity, seconds: Seconds | None = None) -> list[Item]:
-    """What the allocator chooses between: each unit in every format that was measured and has a kernel."""
-    return [Item(unit.modules, tuple(_choices(unit, seconds or {}))) for unit in sensitivity.units]
+    """What the allocator chooses between: each unit in every format that was measured and has a kernel.
+
+    Damages add up: nats do, and of relative errors their squares (`Estimate.shown` takes the root again).
+    """
+    power = 1 if sensitivity.unit == NATS else 2
+    return [Item(unit.modules, tuple(_choices(unit, seconds or {}, power))) for unit in sensitivity.units]
 
 
-def _choices(unit: Unit, seconds: Seconds) -> list[Choice]:
+def _choices(unit: Unit, seconds: Seconds, power: int) -> list[Choice]:
     rows, columns = unit.shape
     found = []
     for text, candidate in unit.formats.items():
         if WeightFormat.parse(text).has_kernel:
             code = names_of(rows, columns, text)
             time = seconds.get((unit.modules[0], text), 0.0)
-            found.append(Choice(text, candidate.damage, candidate.bytes, time, code))
+            found.append(Choice(text, candidate.damage**power, candidate.bytes, time, code))
     return found
 
 

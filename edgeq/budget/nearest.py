@@ -57,7 +57,8 @@ def _any(items: Sequence[Item], least: str, estimate: Estimate) -> Allocation:
 
 
 def _predicted(found: Allocation, estimate: Estimate, goal: Goal) -> str:
-    share = f"perplexity {percent_text(estimate.share(found.damage))}" if estimate.nats else f"error {found.damage:.3g}"
+    error = f"error {estimate.shown(found.damage):.3g}"
+    share = f"perplexity {percent_text(estimate.share(found.damage))}" if estimate.nats else error
     time = f", {seconds_text(estimate.latency(found))}" if goal.seconds is not None else ""
     return f"predicted {share}{time}"
 

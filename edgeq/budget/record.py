@@ -24,7 +24,7 @@ def record_of(
 ) -> dict[str, Any]:
     """Sizes in bytes, seconds of a token or run, shares of the float model's perplexity (0.02: 2 % more)."""
     sensitivity = problem.sensitivity
-    predicted: dict[str, Any] = {"bytes": estimate.size(found), "damage": _short(found.damage)}
+    predicted: dict[str, Any] = {"bytes": estimate.size(found), "damage": _short(estimate.shown(found.damage))}
     if estimate.nats:
         predicted["perplexity_increase"] = _short(estimate.share(found.damage))
     if goal.seconds is not None:
@@ -34,7 +34,9 @@ def record_of(
         "measured": _seen(seen) | _text(problem, seen) | _latency(goal, problem, found, estimate, seen),
         "predicted": predicted,
         "sensitivity": {"method": sensitivity.method, "unit": sensitivity.unit, "tokens": sensitivity.tokens},
-        "compiles": [{**_seen(one), "damage": _short(of.damage), "kept": is_it} for of, one, is_it in tries],
+        "compiles": [
+            {**_seen(one), "damage": _short(estimate.shown(of.damage)), "kept": is_it} for of, one, is_it in tries
+        ],
     }
 
 

@@ -13,10 +13,12 @@ FLOOR = 1e-20  # of a row's square: a row of zeros that is met counts nothing
 def window_error(
     found: Mapping[fx.Node, Tensor], target: Mapping[fx.Node, Tensor], counted: Tensor, kl: float = 0.0
 ) -> Tensor:
-    """`|h_fp - h_q|^2 / |h_fp|^2 + kl * KL(softmax(h_fp) || softmax(h_q))`, mean over rows (CBQ, ICLR 2025, eq. 5).
+    """`|h_fp - h_q|^2 + kl * KL(softmax(h_fp) || softmax(h_q))`, relative (CBQ, ICLR 2025, eq. 5).
 
-    Softmax runs over the features. A row's square is relative to its own size, or to the median row's if that is
-    larger: an attention sink is a thousand times as large as other tokens and would be all that is learned.
+    An attention sink is a thousand times as large as other tokens: by squares alone it would be all that is learned,
+    and as one token of many it would be lost, and the model with it. So the square counts twice: of all rows together
+    relative to all of the float model's, and the mean over rows, each relative to its own size (at least the median
+    row's). Softmax runs over the features, the mean over rows.
 
     Args:
         found, target: activations `[..., C]` by node. counted: bool `[rows]`; those with another number of rows count
@@ -26,8 +28,9 @@ def window_error(
     for node, goal in target.items():
         a, b = _rows(found[node], counted), _rows(goal, counted)
         size = b.square().sum(-1)
-        size = torch.maximum(size, size.median()).clamp(min=FLOOR)
-        total = total.to(a.device) + ((a - b).square().sum(-1) / size).mean()
+        lost = (a - b).square().sum(-1)
+        own = (lost / torch.maximum(size, size.median()).clamp(min=FLOOR)).mean()
+        total = total.to(a.device) + own + lost.sum() / size.sum().clamp(min=FLOOR)
         if kl:
             total = total + kl * divergence(a, b).mean()
     return total
