@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgeq.errors import UsageError
+from edgeq.passes.gptq import Gptq
 from edgeq.passes.learned.reconstruction import Reconstruction
 from edgeq.passes.learned.settings import Settings
 from edgeq.passes.learned.sweep import Slide
+
+STARTS = ("nearest", "gptq")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Cbq(Reconstruction):
         hard: rounded weights forward, soft ones backward; false: soft, drawn to up or down by `pull`.
         lr, scale_lr, step_lr: of rounding, weights' scales, static scales.
         kl: weight of the divergence beside the squared error. drop: share of activations left in float, see `qdrop`.
+        start: the rounding that learning starts from: `nearest`, or `gptq` (with `range=weighted`), of hard rounding.
         tune: walks over the samples in which, at the end, all scales are learned against the model's outputs; the
             whole model is in memory then, several times. tune_lr: of those.
     """
@@ -44,6 +48,7 @@ class Cbq(Reconstruction):
     pull: float = 0.1
     kl: float = 0.0
     drop: float = 0.0
+    start: str = "nearest"
     tune: int = 0
     tune_lr: float = 0.002
 
@@ -53,6 +58,16 @@ class Cbq(Reconstruction):
             self.epochs, self.batch, self.rank, self.hard, True, self.lr, self.scale_lr, self.step_lr, self.pull,
             self.kl, self.drop, self.seed,
         )  # fmt: skip
+
+    def first(self) -> Gptq | None:
+        """UsageError for starts that are not known, and soft rounding that does not start where the float weight is."""
+        if self.start not in STARTS:
+            raise UsageError(f"cbq: start={self.start} is not known; known: {', '.join(STARTS)}")
+        if self.start == "nearest":
+            return None
+        if not self.hard:
+            raise UsageError("cbq: soft rounding starts from the float weight: start=gptq needs hard=true")
+        return Gptq(bits=self.bits, range="weighted")
 
     def end_to_end(self) -> Settings | None:
         """Scales alone, codes as they are."""

@@ -17,6 +17,7 @@ from edgeq.passes.folds.calibrated import decision_name, quant_of
 from edgeq.passes.grids import put_on_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import output_linears
+from edgeq.passes.rounding.gptq_columns import Rounded
 from edgeq.passes.rounding.gptq_decision import Settings, decide, describe, rounded_of, why_not
 from edgeq.passes.rounding.group_ranges import METHODS
 from edgeq.passes.rounding.hessian import hessian
@@ -76,13 +77,22 @@ class Gptq(Pass):
         quants = {linear: quant_of(linear, context, self.bits) for linear in linears}
         reasons = {linear: why_declined(linear, quant, linear in last) for linear, quant in quants.items()}
         quants = {linear: quant for linear, quant in quants.items() if not reasons[linear]}
-        missing = list(self._missing(quants, context))
-        if missing:
-            self._measure(gm, quants, missing, context)
+        self.decide(gm, quants, context)
         done = {linear: self._put(gm, linear, quant, context) for linear, quant in quants.items()}
         reasons |= {linear: why for linear, (_, why) in done.items()}
         changed = [Site(site(linear), what) for linear, (what, _) in done.items() if what]
         return Report(str(self), tuple(changed), tuple(Site(site(n), why) for n, why in reasons.items() if why))
+
+    def decide(self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], context: Context) -> None:
+        """Round what is not decided yet, without rewriting the graph; errors as `run`."""
+        missing = list(self._missing(quants, context))
+        if missing:
+            self._measure(gm, quants, missing, context)
+
+    def decided(self, linear: fx.Node, quant: QuantSpec, context: Context) -> Rounded | None:
+        """A linear's weight as it was decided; None where it is left to be rounded to nearest, or nothing was."""
+        decision = context.decisions.get(decision_name(self, context), decision_key(linear, quant))
+        return None if decision is None else rounded_of(decision)
 
     def _check(self, gm: fx.GraphModule, context: Context) -> None:
         if context.weights is None:

@@ -71,8 +71,8 @@ def folder_size(drawn: Drawn, options: Options) -> FolderSize:
 
 def kind_of_kernel(kernel: Kernel) -> str:
     """What decides how long a kernel's code is: its family, the width of its weights."""
-    fmt = kernel.options.get("fmt")
-    bits = f" w{fmt.bits}{'' if fmt.symmetric else 'a'}" if hasattr(fmt, "bits") else ""
+    fmt: Any = kernel.options.get("fmt")
+    bits = f" w{fmt.bits}{'' if fmt.symmetric else 'a'}" if fmt is not None and hasattr(fmt, "bits") else ""
     gated = " gated" if str(kernel.options.get("epilogue", "")).startswith("gated") else ""
     return f"{kernel.family}{bits}{gated}"
 

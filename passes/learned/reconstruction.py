@@ -15,6 +15,7 @@ from edgeq.ir.values import weight_value
 from edgeq.passes.awq import every_token
 from edgeq.passes.folds.calibrated import decision_name, quant_of
 from edgeq.passes.folds.folding import replace_argument, table
+from edgeq.passes.gptq import Gptq
 from edgeq.passes.grids import holds_grid, put_on_grid
 from edgeq.passes.learned.end_to_end import tune
 from edgeq.passes.learned.learner import range_key
@@ -58,6 +59,7 @@ class Reconstruction(Pass):
             raise UsageError(f"{self.name}: device={self.device} is not known; known: {', '.join(DEVICES)}")
         self.settings()
         self.slide()
+        self.first()
 
     def settings(self) -> Settings:
         """How a window learns."""
@@ -66,6 +68,10 @@ class Reconstruction(Pass):
     def slide(self) -> Slide:
         """How windows follow each other."""
         raise NotImplementedError
+
+    def first(self) -> Gptq | None:
+        """What decides the rounding that learning starts from; None: to nearest."""
+        return None
 
     def end_to_end(self) -> Settings | None:
         """How the whole model learns after its windows; None: it does not."""
@@ -111,14 +117,29 @@ class Reconstruction(Pass):
         samples = context.samples(gm)
         if not samples:
             raise UsageError(f"the pass {self.name} learns from samples: this graph has none (see --calib)")
+        self._prepare(gm, quants, context)
         sweep = Sweep(
             gm, context.weights, every_token(gm, samples), quants, self.settings(), self.slide(),
             known=lambda linear: self._known(linear, quants[linear], context),
             known_scale=lambda node: self._known_scale(node, context),
             decide=lambda learned: self._decide(learned, context),
             device=torch.device(self._device()),
+            begin=lambda linear: self._begin(linear, quants[linear], context),
         )  # fmt: skip
         sweep.run(self.name, context.progress, context.decisions)
+
+    def _prepare(self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], context: Context) -> None:
+        if first := self.first():
+            rounded = {n: quant for n, quant in quants.items() if not holds_grid(arguments(n)["weight"])}
+            first.decide(gm, rounded, self._before(context))
+
+    def _begin(self, linear: fx.Node, quant: QuantSpec, context: Context) -> Rounded | None:
+        first = self.first()
+        return first.decided(linear, quant, self._before(context)) if first else None
+
+    def _before(self, context: Context) -> Context:
+        """Decisions of the first rounding have a step of their own."""
+        return replace(context, step=f"{decision_name(self, context)}, first")
 
     def _tune(
         self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], settings: Settings, context: Context

@@ -14,6 +14,8 @@ from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec
 
+NEAR = 0.45  # how far from a code that is given, towards the float weight, learning starts: it is that code
+
 
 class LearnedRounding(ABC):
     """`w' = s * code(w / s0, V)`, V learned as `A1 A2` (LoRA-Rounding; CBQ, ICLR 2025) or whole.
@@ -26,22 +28,28 @@ class LearnedRounding(ABC):
         quant: its grid; `method` finds the first scales.
         rank: of A1 A2; 0: V has a number for each weight.
         generator: of A1's first values. name: what errors call the weight.
+        begin: a rounding to start from instead of round-to-nearest, on a grid of its own.
 
     Raises UnsupportedError when a scale does not fit fp16.
     """
 
     def __init__(
-        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight"
-    ) -> None:
+        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight",
+        begin: Rounded | None = None,
+    ) -> None:  # fmt: skip
         (rows, self._columns), self._name = weight.shape, name
         size = min(quant.group_size or self._columns, self._columns)
         # zeros that fill up a shorter last group change no range: every grid holds 0
         groups = pad(weight.float(), (0, -self._columns % size)).reshape(rows, -1, size)
-        scale, zero = RANGES[quant.method](groups, quant.grid)
+        found = RANGES[quant.method](groups, quant.grid) if begin is None else _grid_of(begin, quant, weight.device)
+        scale, zero = found
         self._symmetric, self._zero = quant.symmetric, zero.float()[..., None]
         self._low, self._high = -self._zero, 2**quant.weight_bits - 1 - self._zero
         self._scale = stored_scale(scale, name).float()[..., None]
         self._steps = groups / torch.where(self._scale == 0, torch.ones_like(self._scale), self._scale)
+        if begin is not None:
+            codes = pad(begin.codes.to(weight.device).float(), (0, -self._columns % size)).reshape(groups.shape)
+            self._steps = (self._steps - (codes - self._zero)).clamp_(-NEAR, NEAR).add_(codes - self._zero)
         self._stretch = torch.zeros_like(self._scale, requires_grad=True)
         self._moves = _moves(rows, groups[0].numel(), rank, generator, weight.device)
 
@@ -100,6 +108,12 @@ class LearnedRounding(ABC):
 
     def _flat(self, groups: Tensor) -> Tensor:
         return groups.flatten(1)[:, : self._columns]
+
+
+def _grid_of(begin: Rounded, quant: QuantSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and zero point f32 `[N, KG]`."""
+    scale = begin.scale.float().to(device)
+    return scale, torch.full_like(scale, quant.grid.zero_point or 0) if begin.zero is None else begin.zero.to(device)
 
 
 def _moves(rows: int, columns: int, rank: int, generator: torch.Generator, device: torch.device) -> list[Tensor]:

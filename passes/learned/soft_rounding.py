@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from edgeq.passes.learned.rounding import LearnedRounding
+from edgeq.passes.rounding.gptq_columns import Rounded
 from edgeq.quant.simulate import QuantSpec
 
 ZETA, GAMMA = 1.1, -0.1  # how far the stretched sigmoid reaches (eq. 23)
@@ -19,9 +20,10 @@ class SoftRounding(LearnedRounding):
     """
 
     def __init__(
-        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight"
-    ) -> None:
-        super().__init__(weight, quant, rank, generator, name)
+        self, weight: Tensor, quant: QuantSpec, rank: int, generator: torch.Generator, name: str = "weight",
+        begin: Rounded | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(weight, quant, rank, generator, name, begin)
         inside = self._clip(self._steps)
         self._floor = torch.floor(inside)
         self._start = -torch.log((ZETA - GAMMA) / (inside - self._floor - GAMMA) - 1)

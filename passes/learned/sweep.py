@@ -59,17 +59,18 @@ class Sweep:
         known: a linear's weight f32 `[N, K]` that is decided already, by `decide` too; None of others.
         known_scale: as `known`, of a `fake_quant`'s scale f32 `[1]`.
         decide: called with each finished layer's results.
-        device: where windows learn.
+        device: where windows learn. begin: the rounding that a linear's starts from; None: to nearest.
     """
 
     def __init__(
         self, gm: fx.GraphModule, weights: Any, samples: Sequence[Sample], quants: Mapping[fx.Node, QuantSpec],
         settings: Settings, slide: Slide, *, known: Callable[[fx.Node], Tensor | None],
         known_scale: Callable[[fx.Node], Tensor | None], decide: Callable[[Learned], None], device: torch.device,
+        begin: Callable[[fx.Node], Rounded | None] = lambda linear: None,
     ) -> None:  # fmt: skip
         self._weights, self._samples, self._quants = weights, samples, quants
         self._settings, self._slide, self._device = settings, slide, device
-        self._known, self._known_scale, self._decide = known, known_scale, decide
+        self._known, self._known_scale, self._decide, self._begin = known, known_scale, decide, begin
         self._layers = _until_last(layers(blocks(gm)), quants)
         shown = {node for layer in self._layers for block in layer for node in block.outputs}
         self._plain = FloatWalk(gm, weights, samples, shown)
@@ -119,7 +120,8 @@ class Sweep:
             elif not settings.round:
                 fixed[node] = quant.weight(weight)
             elif key_of(node) not in roundings:
-                roundings[key_of(node)] = kind(weight, quant, settings.rank, generator, site(node))
+                begin = self._begin(node)
+                roundings[key_of(node)] = kind(weight, quant, settings.rank, generator, site(node), begin)
         scales = {node: self._known_scale(node) for node in window.ranges}
         steps = {node: step_of(window, node, scale, learns=scale is None) for node, scale in scales.items()}
         return Learner(self._quants, settings, roundings, fixed, steps)

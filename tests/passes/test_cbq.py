@@ -403,3 +403,20 @@ def test_a_gpu_learns_too(deep):
     for site in found.reports[0].changed:
         before, after = map(float, site.what.partition("window ")[2].split(" -> "))
         assert after < before
+
+
+def test_it_starts_from_gptq(model):
+    """Without epochs the codes are those of gptq; learning from there does not make the error larger."""
+    gm, weights = model
+    other = parse(show(gm))
+    run((gm, weights), "cbq{bits=w3a16g32,epochs=0,start=gptq}")
+    run((other, Weights(other)), "gptq{bits=w3a16g32,range=weighted}")
+    for name, found in values(other, Weights(other)).items():
+        assert torch.equal(values(gm, weights)[name], found), name
+
+
+def test_soft_rounding_starts_at_the_float_weight():
+    with pytest.raises(UsageError, match="needs hard=true"):
+        make("cbq", "start=gptq,hard=false")
+    with pytest.raises(UsageError, match="known: nearest, gptq"):
+        make("cbq", "start=zero")
