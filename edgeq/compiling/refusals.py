@@ -42,7 +42,7 @@ def refuse_without_kernel(options: Options) -> None:
         texts[f"--formats {module}: {text}"] = "" if fmt.has_kernel else f"weights of {fmt.bits} bits"
     for said, what in texts.items():
         if what:
-            raise UsageError(f"{said}: {what} have no kernel yet; simulate it: benchmarks/quality.py --on graph")
+            raise UsageError(f"{said}: {what} have no kernel yet; simulate with benchmarks/quality.py --on graph")
 
 
 def refuse_unknown_modules(options: Options, entries: Sequence[EntryGraph]) -> None:

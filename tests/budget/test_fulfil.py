@@ -15,7 +15,7 @@ from edgeq.errors import BudgetError, UsageError
 from edgeq.evaluate.perplexity import perplexity, second_half
 from edgeq.evaluate.text import text_tokens
 
-SMALL = {"context": 64, "chunk": 16}
+SMALL = {"context": 64, "chunk": 16, "recipe": "fast"}  # what balanced reports is a hundredth of so small a model
 TEXT = "A promise is kept on text that no pass has measured, word for word. " * 12
 
 

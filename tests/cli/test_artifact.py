@@ -142,15 +142,15 @@ def test_profile_refuses_odd_lengths(tiny_artifact, given):
 def test_eval_json_has_a_perplexity(tiny_artifact, tmp_path):
     import edgeq as package
     from edgeq.evaluate.perplexity import perplexity
+    from edgeq.evaluate.text import text_tokens
 
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog. " * 4)
     words = ("eval", tiny_artifact, "--text", text, "--window", 32, "--json")
     report = json.loads(edgeq(*words).stdout)
     model = package.load(tiny_artifact)
-    tokens = model.tokenizer.encode(text.read_text(), special=False)
-    whole = perplexity(model.logits, tokens, 256, 32)  # every row through decode
-    assert report["perplexity"] == pytest.approx(whole.perplexity, rel=0.02)
+    whole = perplexity(model.logits, *text_tokens(model.tokenizer.encode, text.read_text()), 32)  # all through decode
+    assert report["perplexity"] == pytest.approx(whole.perplexity, rel=1e-6)
     assert (report["tokens"], report["windows"]) == (whole.tokens, whole.windows)
 
 

@@ -23,6 +23,7 @@ CODES = {
     errors.ContextError: 8,
     errors.ToolchainError: 9,
     errors.VerifyError: 10,
+    errors.BudgetError: 11,
 }
 
 
