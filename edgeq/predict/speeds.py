@@ -27,7 +27,7 @@ BUDGET_S = 1.0  # of one figure
 DECODE_TOKENS = 128  # as `edgeq profile` decodes: from an empty context, so that half of them lie before on average
 PROMPTS = (128, 512)
 KEPT_ERROR = 0.25  # figures of a machine that is busy with other things are not kept
-MODEL_ERROR = 0.10  # what benchmarks/prediction.py found between blank and real weights, at worst, on a quiet machine
+MODEL_ERROR = 0.10  # assumed: blank against real weights were 7 % apart at worst, on a busy machine (docs/dry-run.md)
 
 
 @dataclass(frozen=True)
