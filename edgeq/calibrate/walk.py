@@ -13,7 +13,7 @@ from edgeq.calibrate.blocks import Block, activations
 from edgeq.calibrate.samples import Sample
 from edgeq.errors import UsageError
 from edgeq.frontend.expression import evaluate
-from edgeq.ir.graph import is_weight, op, value
+from edgeq.ir.graph import is_weight, needed_for, op, value
 from edgeq.ir.values import call, weight_value
 
 Values = dict[fx.Node, Any]
@@ -38,7 +38,7 @@ class Walk:
 
     def __init__(self, gm: fx.GraphModule, weights: Any, samples: Sequence[Sample], shown: set[fx.Node]) -> None:
         self._weights, self._samples, self._shown = weights, samples, shown
-        self._needed = _needed(shown)
+        self._needed = needed_for(shown)
         _check_inputs(self._needed, samples)
         self._ends = _last_readers([node for node in activations(gm) if node in self._needed])
         self._module, self._twins = _copied(gm)
@@ -105,18 +105,6 @@ class Walk:
             return self._weight(table, held)[ids]
         rows = [evaluate(table, self._weights, slice(row, row + 1)) for row in distinct.tolist()]
         return torch.cat(rows)[where]
-
-
-def _needed(shown: set[fx.Node]) -> set[fx.Node]:
-    """What the shown nodes are computed from, themselves and placeholders included."""
-    needed: set[fx.Node] = set()
-    todo = list(shown)
-    while todo:
-        node = todo.pop()
-        if node not in needed and not is_weight(node):
-            needed.add(node)
-            todo += node.all_input_nodes
-    return needed
 
 
 def _check_inputs(needed: set[fx.Node], samples: Sequence[Sample]) -> None:

@@ -19,7 +19,7 @@ from torch.nn.functional import linear, pad
 
 from edgeq.errors import UsageError
 from edgeq.evaluate.windows import Logits
-from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, output
+from edgeq.ir.graph import arguments, calls, inputs, is_weight, needed_for, op, output
 from edgeq.ir.ops.grid import grid
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 from edgeq.passes.last_row import ROW_WISE
@@ -55,7 +55,7 @@ class GraphModel:
         self._weights, self._ranges = weights, ranges
         self._held: dict[tuple[str, ...], Tensor] = {}
         self.wanted = list(output(gm).all_input_nodes if wanted is None else wanted)
-        needed = _needed(self.wanted)
+        needed = needed_for(self.wanted)
         self.nodes = [node for node in gm.graph.nodes if node in needed and node.op == "call_function"]
         self._inputs = [node for node in needed if node.op == "placeholder"]
         self._ends = last_uses(gm.graph)
@@ -180,18 +180,6 @@ def on_grid(w: Tensor, fmt: WeightFormat, ranges: str = "minmax") -> Tensor:
     filled = pad(w, (0, -columns % K_MULTIPLE)) if columns % K_MULTIPLE else w
     stored = quantize(filled, fmt, ranges if fmt.bits <= 4 else "minmax")
     return torch.from_numpy(dequantize(*stored, fmt))[:, :columns].contiguous()
-
-
-def _needed(wanted: Sequence[fx.Node]) -> set[fx.Node]:
-    """What those are computed from, themselves and placeholders included, weights not."""
-    needed: set[fx.Node] = set()
-    todo = list(wanted)
-    while todo:
-        node = todo.pop()
-        if node not in needed and not is_weight(node):
-            needed.add(node)
-            todo += node.all_input_nodes
-    return needed
 
 
 def _name(node: fx.Node | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -79,6 +80,18 @@ def inputs(gm: fx.GraphModule) -> dict[str, fx.Node]:
 def output(gm: fx.GraphModule) -> fx.Node:
     """The output node."""
     return next(node for node in reversed(gm.graph.nodes) if node.op == "output")
+
+
+def needed_for(wanted: Iterable[fx.Node]) -> set[fx.Node]:
+    """What those activations are computed from, themselves and placeholders included, weights not."""
+    needed: set[fx.Node] = set()
+    todo = list(wanted)
+    while todo:
+        node = todo.pop()
+        if node not in needed and not is_weight(node):
+            needed.add(node)
+            todo += node.all_input_nodes
+    return needed
 
 
 def insert(graph: fx.Graph, name: str, *args: Any, like: fx.Node | None = None, **kwargs: Any) -> fx.Node:
