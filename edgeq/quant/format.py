@@ -1,18 +1,15 @@
 """Weight formats: what the bytes of a packed weight mean. The one description that everything else reads.
 
-A weight `[N, K]` is stored in tiles of 16 rows. A tile is a list of blocks; a block is 2 groups (symmetric) or 4
-(asymmetric):
+A weight `[N, K]` is stored in tiles of 16 rows. A tile is a list of blocks; a block is a few groups (`block_groups`):
 
-    group 0 vectors | group 1 vectors | ... | scale line(s) | zero line (asymmetric only)
+    group 0 vectors | group 1 vectors | ... | scale line(s) | zero line(s), where a format has zero points or offsets
 
-A vector is 64 bytes: 16 rows x 4 consecutive k; byte `b` is row `b // 4`, k `b % 4` of its quad. At 8 bits a group of
-L weights is L/4 vectors; at 4 bits L/8, low nibbles holding the group's first half and high nibbles its second half.
-A scale line is 64 bytes, the fp16 scales of two groups (16 each, row by row); the zero line holds the uint8 zero points
-of up to four groups. The last block may hold fewer groups, but its lines are whole, and the last group may be shorter.
-Codes are unsigned: `w = (code - zero) * scale`, zero = 8 or 128 when symmetric. Float formats are `[N/16][K][16]`.
-
-Formats of 2 and 3 bits have no kernel yet and no layout: they can be simulated, and their bytes are what they hold
-(codes, fp16 scales, uint8 zero points).
+A vector is 64 bytes: 16 rows x 4 consecutive k; byte `b` is row `b // 4`, k `b % 4` of its quad. Below 8 bits a byte
+holds fields of several quads (`layout.py`): at 4 bits a group of L weights is L/8 vectors, low nibbles holding its first
+half and high nibbles its second half. Scale lines hold the fp16 scales, 16 a group, row by row (of formats with several
+numbers a group, 16 of each; of `mxfp4` bytes E8M0); zero lines the uint8 zero points or the fp16 offsets likewise. The
+last block may hold fewer groups, but its lines are whole, and the last group may be shorter. What codes mean is in
+`kinds.py`. Float formats are `[N/16][K][16]`.
 """
 
 from __future__ import annotations
@@ -22,20 +19,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeq.errors import UnsupportedError, UsageError
+from edgeq.quant.kinds import KINDS, NAMES, PLANES, TEXTS, Kind
+from edgeq.quant.layout import Piece, pieces, vectors_of
 
 TILE_ROWS = 16
 VECTOR_BYTES = 64
 K_MULTIPLE = 16
 GROUP_SIZES = (32, 64, 128, 256)
-KNOWN = "w4, w8 (per-channel), w4g32, w8g128, ... (groups of 32, 64, 128, 256; a final `a`: asymmetric), f16, f32"
 INTEGER_BITS = (2, 3, 4, 8)
-KERNEL_BITS = (4, 8, 16, 32)
+KNOWN = (
+    "w2, w3, w4, w8 (per-channel), w4g32, w8g128, ... (groups of 32, 64, 128, 256; a final `a`: asymmetric, `m`: with "
+    f"offsets), {', '.join(NAMES)} (each with a group size), f16, f32"
+)
 
 
 class GroupOffsets(NamedTuple):
-    """Byte offsets, inside one tile, of a group's vectors, its 16 fp16 scales and its 16 uint8 zero points.
+    """Byte offsets, inside one tile, of a group's vectors, its scales and its 16 zero points (or offsets).
 
-    `zero` is -1 in a symmetric format, which stores none.
+    Of several numbers a group, each has 16 of its own, one kind after the other. `zero` is -1 in a format without.
     """
 
     vectors: int
@@ -48,38 +49,85 @@ class WeightFormat:
     """How a weight `[N, K]` is stored.
 
     Attributes:
-        bits: 2, 3, 4 or 8 (integer codes), 16 or 32 (floats).
+        bits: of a code, 1 to 4 or 8; 16 or 32 (floats).
         group_size: weights of a row that share a scale; 0 = the whole row (per-channel) or a float format.
-        symmetric: the zero point is fixed in the middle; otherwise each group stores its own.
+        symmetric: nothing beside scales is stored; otherwise each group has a zero point, or an offset.
+        kind: what codes mean (`kinds.py`).
     """
 
     bits: int
     group_size: int = 0
     symmetric: bool = True
+    kind: str = "int"
 
     def __post_init__(self) -> None:
-        if self.bits not in (*INTEGER_BITS, 16, 32):
-            raise UsageError(f"weights of {self.bits} bits are not known; known: {KNOWN}")
-        if self.is_float and (self.group_size or not self.symmetric):
+        if self.kind not in KINDS:
+            raise UsageError(f"weights of kind {self.kind!r} are not known; known: {', '.join(KINDS)}")
+        if self.bits not in ((self.meaning.bits,) if self.meaning.bits else (*INTEGER_BITS, 16, 32)):
+            raise UsageError(f"{self.kind} weights of {self.bits} bits are not known; known: {KNOWN}")
+        if self.is_float and (self.group_size or not self.symmetric or self.kind != "int"):
             raise UsageError(f"f{self.bits} weights have no groups and no zero points; known: {KNOWN}")
+        if (self.kind == "min") if self.symmetric else (self.kind not in ("int", "min")):
+            raise UsageError(f"{self.kind} weights {'need' if self.kind == 'min' else 'have no'} zero points or offsets")
         if self.group_size and self.group_size not in GROUP_SIZES:
             raise UsageError(f"group size {self.group_size} is not known; known: {', '.join(map(str, GROUP_SIZES))}")
+        if self.meaning.groups and self.group_size not in self.meaning.groups:
+            sizes = ", ".join(map(str, self.meaning.groups))
+            raise UsageError(f"{self.kind} weights come in groups of {sizes}, not {self.group_size or 'a whole row'}")
 
     @classmethod
     def parse(cls, text: str) -> WeightFormat:
-        """`"w4g32"`, `"w4g128a"`, `"w8"`, `"f16"` -> format; raises UsageError that lists what is known."""
+        """`"w4g32"`, `"w4g128a"`, `"t2g128"`, `"w8"`, `"f16"` -> format; UsageError that lists what is known.
+
+        Without a group size: per-channel, but `mxfp4` has groups of 32.
+        """
         if text in ("f16", "f32"):
             return cls(int(text[1:]))
-        match = re.fullmatch(r"w(\d+)(?:g([1-9]\d*))?(a?)", text)
-        if not match or int(match[1]) not in INTEGER_BITS:
+        match = re.fullmatch(r"([a-z]+\d(?:\.\d|[et]\d|fp4)?|mxfp4)(?:g([1-9]\d*))?([am]?)", text)
+        if not match or not (match[1] in NAMES or match[1] in {f"w{bits}" for bits in INTEGER_BITS}):
             raise UsageError(f"weight format {text!r} is not known; known: {KNOWN}")
-        return cls(int(match[1]), int(match[2] or 0), not match[3])
+        return cls.named(match[1], int(match[2] or 0), match[3])
+
+    @classmethod
+    def named(cls, name: str, group_size: int, suffix: str = "") -> WeightFormat:
+        """`("w4", 64, "a")`, `("nf4", 64)`: name, group size (0: per-channel), `a` asymmetric, `m` with offsets."""
+        if name not in NAMES:
+            return cls(int(name[1:]), group_size, not suffix, "min" if suffix == "m" else "int")
+        kind = KINDS[NAMES[name]]
+        if kind.groups and not group_size:
+            group_size = kind.default_group
+        return cls(kind.bits, group_size, not suffix, NAMES[name])
 
     def __str__(self) -> str:
         if self.is_float:
             return f"f{self.bits}"
-        group = f"g{self.group_size}" if self.group_size else ""
-        return f"w{self.bits}{group}{'' if self.symmetric else 'a'}"
+        group = f"g{self.group_size}" if self.group_size and self.kind != "mx" else ""
+        return f"{self.name}{group}{'' if self.symmetric else 'm' if self.kind == 'min' else 'a'}"
+
+    @property
+    def name(self) -> str:
+        """The text without group size: `w4`, `t1.6`, `nf4`."""
+        return TEXTS.get(self.kind, f"w{self.bits}")
+
+    @property
+    def meaning(self) -> Kind:
+        """What this kind of format stores."""
+        return KINDS[self.kind]
+
+    @property
+    def levels(self) -> tuple[int, ...] | None:
+        """What each code stands for, times the scale; None of formats that follow a rule."""
+        return self.meaning.levels
+
+    @property
+    def codes(self) -> int:
+        """How many codes there are."""
+        return len(self.levels) if self.levels else 1 << self.bits
+
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Widths of the planes that codes are split into."""
+        return self.meaning.planes or PLANES[self.bits]
 
     @property
     def is_float(self) -> bool:
@@ -88,18 +136,28 @@ class WeightFormat:
 
     @property
     def has_kernel(self) -> bool:
-        """False of 2 and 3 bits, which are simulated only."""
-        return self.bits in KERNEL_BITS
+        """False of formats that are simulated only."""
+        return self.kind == "int" and self.bits in (4, 8, 16, 32)
+
+    @property
+    def float_only(self) -> bool:
+        """Whether activations must stay in float (fp8, and weights that are floats themselves)."""
+        return self.is_float or self.meaning.float_only
 
     @property
     def zero_point(self) -> int | None:
-        """The code that means 0: the middle one (8 at 4 bits); None of asymmetric (stored) and float formats."""
-        return 1 << (self.bits - 1) if self.symmetric and not self.is_float else None
+        """What is added to a level to make it an unsigned byte: the code that means 0 (8 at 4 bits), `-min(levels)`.
+
+        None of formats that store zero points or offsets, of floats, and of rules without one.
+        """
+        if self.levels:
+            return -min(self.levels)
+        return 1 << (self.bits - 1) if self.kind == "int" and self.symmetric and not self.is_float else None
 
     @property
     def block_groups(self) -> int:
-        """Groups in a whole block: 2 symmetric, 4 asymmetric."""
-        return 2 if self.symmetric else 4
+        """Groups in a whole block: a line of 64 bytes holds the zero points of 4, or their E8M0 scales."""
+        return 4 if not self.symmetric and self.kind == "int" or self.meaning.scale_bytes == 1 else 2
 
     def check_width(self, K: int) -> None:
         """Raise UnsupportedError unless `K` input channels can be stored (a positive multiple of 16)."""
@@ -117,28 +175,27 @@ class WeightFormat:
         return [(g * size, min(K, (g + 1) * size)) for g in range(self.groups(K))]
 
     def vectors(self, length: int) -> int:
-        """64-byte vectors of one group of `length` weights (16 rows); UnsupportedError of a format without kernel."""
-        if not self.has_kernel:
-            raise UnsupportedError(f"{self}: weights of {self.bits} bits have no kernel yet, and no stored layout")
-        return length * self.bits * TILE_ROWS // (8 * VECTOR_BYTES)
+        """64-byte vectors of one group of `length` weights (16 rows)."""
+        return sum(vectors_of(width, length // 4) for width in self.planes)
+
+    def pieces(self, length: int) -> tuple[Piece, ...]:
+        """Which of those vectors hold which quads (planes one after the other), as runs of steps."""
+        return pieces(self.planes, length // 4)
 
     def block_bytes(self, K: int) -> int:
         """Bytes from one whole block of whole groups to the next."""
         vectors = self.block_groups * self.vectors(self.group_size or K)
-        return (vectors + self._lines(self.block_groups)) * VECTOR_BYTES
+        return (vectors + sum(self._lines(self.block_groups))) * VECTOR_BYTES
 
     def offsets(self, K: int) -> list[GroupOffsets]:
         """Where each group of a row of `K` weights lies inside its tile (empty of a float format)."""
         return self._walk(K)[0]
 
     def tile_bytes(self, K: int) -> int:
-        """Bytes of 16 rows of `K` weights; a multiple of 64 where there is a kernel."""
+        """Bytes of 16 rows of `K` weights; a multiple of 64 of a format with codes."""
         if self.is_float:
             self.check_width(K)
             return K * TILE_ROWS * self.bits // 8
-        if not self.has_kernel:
-            numbers = 2 if self.symmetric else 3  # bytes of a group's scale and zero point
-            return K * TILE_ROWS * self.bits // 8 + self.groups(K) * TILE_ROWS * numbers
         return self._walk(K)[1]
 
     def nbytes(self, N: int, K: int) -> int:
@@ -149,9 +206,19 @@ class WeightFormat:
         """Stored bits a weight, scales, zero points and unused parts of lines included (padding rows are not)."""
         return self.tile_bytes(K) * 8 / (TILE_ROWS * K)
 
-    def _lines(self, groups: int) -> int:
-        """Lines that follow the vectors of a block of `groups` groups: scales, then zero points."""
-        return -(-groups // 2) + (not self.symmetric)
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a group's scales (all its numbers) in a tile."""
+        return self.meaning.numbers * self.meaning.scale_bytes * TILE_ROWS
+
+    @property
+    def zero_bytes(self) -> int:
+        """Bytes of a group's zero points or offsets in a tile."""
+        return 0 if self.symmetric else TILE_ROWS * (2 if self.kind == "min" else 1)
+
+    def _lines(self, groups: int) -> tuple[int, int]:
+        """Lines that follow the vectors of a block of `groups` groups: of scales, of zero points."""
+        return -(-groups * self.number_bytes // VECTOR_BYTES), -(-groups * self.zero_bytes // VECTOR_BYTES)
 
     def _walk(self, K: int) -> tuple[list[GroupOffsets], int]:
         """Offsets of every group, and where the tile ends."""
@@ -162,9 +229,10 @@ class WeightFormat:
             block = lengths[first : first + self.block_groups]
             starts = [at + sum(map(self.vectors, block[:j])) * VECTOR_BYTES for j in range(len(block))]
             scales = starts[-1] + self.vectors(block[-1]) * VECTOR_BYTES
-            at = scales + self._lines(len(block)) * VECTOR_BYTES
-            zeros = at - VECTOR_BYTES
+            scale_lines, zero_lines = self._lines(len(block))
+            zeros = scales + scale_lines * VECTOR_BYTES
+            at = zeros + zero_lines * VECTOR_BYTES
             for j, start in enumerate(starts):
-                zero = -1 if self.symmetric else zeros + j * TILE_ROWS
-                found.append(GroupOffsets(start, scales + j * 2 * TILE_ROWS, zero))
+                zero = zeros + j * self.zero_bytes if zero_lines else -1
+                found.append(GroupOffsets(start, scales + j * self.number_bytes, zero))
         return found, at

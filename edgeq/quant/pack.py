@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.quant.exponents import exponents, power_of_two
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
+from edgeq.quant.vectors import group_codes, group_vectors
 
 Array = NDArray[Any]
 CHUNK_WEIGHTS = 1 << 22  # weights packed at a time: temporaries stay in cache-sized pieces
@@ -18,8 +20,8 @@ def pack(codes: Array, scale: Array | None, zero: Array | None, fmt: WeightForma
 
     Args:
         codes: uint8[N, K]; of a float format the values themselves, any float dtype.
-        scale: float16[N, KG]; None of a float format.
-        zero: uint8[N, KG] of an asymmetric format, else None.
+        scale: float16[N, KG], of formats with several numbers a group [N, KG * numbers]; None of a float format.
+        zero: uint8[N, KG] zero points, float16[N, KG] offsets of kind `min`, else None.
         fmt: how to store it.
 
     Returns:
@@ -38,7 +40,7 @@ def pack(codes: Array, scale: Array | None, zero: Array | None, fmt: WeightForma
 
 
 def unpack(data: Array, N: int, K: int, fmt: WeightFormat) -> tuple[Array, Array | None, Array | None]:
-    """Inverse of `pack`: (codes uint8[N, K], scale float16[N, KG], zero uint8[N, KG] or None).
+    """Inverse of `pack`: (codes uint8[N, K], scale float16[N, KG * numbers], zero uint8 or float16[N, KG] or None).
 
     Of a float format: (values float16 or float32[N, K], None, None).
     """
@@ -46,26 +48,27 @@ def unpack(data: Array, N: int, K: int, fmt: WeightFormat) -> tuple[Array, Array
     if fmt.is_float:
         values = tiles.view(f"f{fmt.bits // 8}").reshape(len(tiles), K, TILE_ROWS)
         return values.transpose(0, 2, 1).reshape(-1, K)[:N], None, None
-    KG = fmt.groups(K)
     codes = np.empty((len(tiles), TILE_ROWS, K), np.uint8)
-    scale = np.empty((len(tiles), TILE_ROWS, KG), np.float16)
-    zero = None if fmt.symmetric else np.empty((len(tiles), TILE_ROWS, KG), np.uint8)
-    for g, ((start, end), at) in enumerate(zip(fmt.group_bounds(K), fmt.offsets(K), strict=True)):
-        codes[:, :, start:end] = _group_codes(tiles, at.vectors, end - start, fmt)
-        scale[:, :, g] = np.ascontiguousarray(tiles[:, at.scale : at.scale + 2 * TILE_ROWS]).view(np.float16)
-        if zero is not None:
-            zero[:, :, g] = tiles[:, at.zero : at.zero + TILE_ROWS]
-    rows = (codes.reshape(-1, K)[:N], scale.reshape(-1, KG)[:N])
-    return *rows, None if zero is None else zero.reshape(-1, KG)[:N]
+    scale, zero = [], []
+    for (start, end), at in zip(fmt.group_bounds(K), fmt.offsets(K), strict=True):
+        stored = tiles[:, at.vectors : at.vectors + fmt.vectors(end - start) * VECTOR_BYTES]
+        codes[:, :, start:end] = group_codes(stored, end - start, fmt)
+        scale.append(_scales(tiles[:, at.scale : at.scale + fmt.number_bytes], fmt))
+        zero.append(_zeros(tiles[:, at.zero : at.zero + fmt.zero_bytes], fmt))
+    columns = [np.concatenate(part, axis=2).reshape(len(tiles) * TILE_ROWS, -1)[:N] for part in (scale, zero)]
+    return codes.reshape(-1, K)[:N], columns[0], None if fmt.symmetric else columns[1]
 
 
-def _group_codes(tiles: Array, at: int, length: int, fmt: WeightFormat) -> Array:
-    """uint8[T, 16, length]: one group's codes from its vectors."""
-    V = fmt.vectors(length)
-    x = tiles[:, at : at + V * VECTOR_BYTES].reshape(len(tiles), V, TILE_ROWS, 4).transpose(0, 2, 1, 3)
-    if fmt.bits == 4:
-        x = np.stack([x & 15, x >> 4], axis=2)
-    return x.reshape(len(tiles), TILE_ROWS, length)
+def _scales(stored: Array, fmt: WeightFormat) -> Array:
+    """float16[T, 16, numbers] of a group's bytes."""
+    if fmt.meaning.scale_bytes == 1:
+        return power_of_two(stored).reshape(len(stored), TILE_ROWS, 1)
+    return np.ascontiguousarray(stored).view(np.float16).reshape(len(stored), -1, TILE_ROWS).transpose(0, 2, 1)
+
+
+def _zeros(stored: Array, fmt: WeightFormat) -> Array:
+    dtype = np.float16 if fmt.kind == "min" else np.uint8
+    return np.ascontiguousarray(stored).view(dtype).reshape(len(stored), TILE_ROWS, -1)
 
 
 def _whole_tiles(x: Array, tiles: int) -> Array:
@@ -86,19 +89,20 @@ def _pack_codes(codes: Array, scale: Array, zero: Array | None, fmt: WeightForma
     T, K = len(out), codes.shape[1]
     x = _whole_tiles(codes.astype(np.uint8, copy=False), T)
     s = _whole_tiles(scale.astype(np.float16, copy=False), T)
-    z = None if zero is None else _whole_tiles(zero.astype(np.uint8, copy=False), T)
+    z = None if zero is None else _whole_tiles(zero.astype(np.float16 if fmt.kind == "min" else np.uint8, copy=False), T)
     size = fmt.group_size or K
     whole = K // (size * fmt.block_groups)
     if whole:
         _pack_blocks(x, s, z, fmt, size, out[:, : whole * fmt.block_bytes(K)].reshape(T, whole, -1))
     bounds, offsets = fmt.group_bounds(K), fmt.offsets(K)
+    numbers = fmt.meaning.numbers
     for g in range(whole * fmt.block_groups, len(bounds)):
         (start, end), at = bounds[g], offsets[g]
-        vectors = _vectors(x[:, :, start:end], 1, fmt)[:, 0]
+        vectors = group_vectors(x[:, :, start:end], 1, fmt)[:, 0]
         out[:, at.vectors : at.vectors + vectors.shape[-1]] = vectors
-        out[:, at.scale : at.scale + 2 * TILE_ROWS] = np.ascontiguousarray(s[:, :, g]).view(np.uint8)
+        out[:, at.scale : at.scale + fmt.number_bytes] = _lines(s[:, :, g * numbers : (g + 1) * numbers], fmt)
         if z is not None:
-            out[:, at.zero : at.zero + TILE_ROWS] = z[:, :, g]
+            out[:, at.zero : at.zero + fmt.zero_bytes] = _rows_inside(z[:, :, g : g + 1])
 
 
 def _pack_blocks(x: Array, s: Array, z: Array | None, fmt: WeightFormat, size: int, out: Array) -> None:
@@ -106,22 +110,19 @@ def _pack_blocks(x: Array, s: Array, z: Array | None, fmt: WeightFormat, size: i
     T, blocks = out.shape[:2]
     KG = blocks * fmt.block_groups
     code_bytes = fmt.block_groups * fmt.vectors(size) * VECTOR_BYTES
-    scale_bytes = fmt.block_groups * 2 * TILE_ROWS
-    out[:, :, :code_bytes] = _vectors(x[:, :, : KG * size], KG, fmt).reshape(T, blocks, code_bytes)
-    scales = np.ascontiguousarray(s[:, :, :KG].transpose(0, 2, 1)).view(np.uint8)
+    scale_bytes = fmt.block_groups * fmt.number_bytes
+    out[:, :, :code_bytes] = group_vectors(x[:, :, : KG * size], KG, fmt).reshape(T, blocks, code_bytes)
+    scales = _lines(s[:, :, : KG * fmt.meaning.numbers], fmt)
     out[:, :, code_bytes : code_bytes + scale_bytes] = scales.reshape(T, blocks, scale_bytes)
     if z is not None:
-        zeros = np.ascontiguousarray(z[:, :, :KG].transpose(0, 2, 1))
-        out[:, :, code_bytes + scale_bytes :] = zeros.reshape(T, blocks, -1)
+        out[:, :, code_bytes + scale_bytes :] = _rows_inside(z[:, :, :KG]).reshape(T, blocks, -1)
 
 
-def _vectors(x: Array, groups: int, fmt: WeightFormat) -> Array:
-    """uint8[T, 16, groups * L] -> uint8[T, groups, V * 64]: rows inside k quads, moved as 32-bit words."""
-    T = len(x)
-    quads = np.ascontiguousarray(x).view(np.uint32)
-    if fmt.bits == 8:
-        words = quads.reshape(T, TILE_ROWS, groups, -1).transpose(0, 2, 3, 1)
-    else:
-        halves = quads.reshape(T, TILE_ROWS, groups, 2, -1)
-        words = (halves[:, :, :, 0] | halves[:, :, :, 1] << np.uint32(4)).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(words).view(np.uint8).reshape(T, groups, -1)
+def _lines(scale: Array, fmt: WeightFormat) -> Array:
+    """Bytes of scales float16[T, 16, numbers], the rows of each number side by side: uint8[T, ...]."""
+    return _rows_inside(exponents(scale) if fmt.meaning.scale_bytes == 1 else scale)
+
+
+def _rows_inside(x: Array) -> Array:
+    """[T, 16, G] -> bytes of [T, G, 16]."""
+    return np.ascontiguousarray(x.transpose(0, 2, 1)).view(np.uint8).reshape(len(x), -1)
