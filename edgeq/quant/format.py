@@ -21,6 +21,7 @@ from typing import NamedTuple
 from edgeq.errors import UnsupportedError, UsageError
 from edgeq.quant.kinds import KINDS, NAMES, PLANES, TEXTS, Kind
 from edgeq.quant.layout import Piece, pieces, vectors_of
+from edgeq.quant.sparse import vectors as sparse_vectors
 
 TILE_ROWS = 16
 VECTOR_BYTES = 64
@@ -152,7 +153,8 @@ class WeightFormat:
         """
         if self.levels:
             return -min(self.levels)
-        return 1 << (self.bits - 1) if self.kind == "int" and self.symmetric and not self.is_float else None
+        middle = self.meaning.sparse or (self.kind == "int" and self.symmetric and not self.is_float)
+        return 1 << (self.bits - 1) if middle else None
 
     @property
     def block_groups(self) -> int:
@@ -176,6 +178,8 @@ class WeightFormat:
 
     def vectors(self, length: int) -> int:
         """64-byte vectors of one group of `length` weights (16 rows)."""
+        if self.meaning.sparse:
+            return sparse_vectors(self.bits, length)
         return sum(vectors_of(width, length // 4) for width in self.planes)
 
     def pieces(self, length: int) -> tuple[Piece, ...]:

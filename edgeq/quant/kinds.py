@@ -12,6 +12,7 @@
 | e4m3, e5m2 | `fp8`, `fp8e5` | a byte | the float it stands for, times scale; float activations only |
 | planes | `p2` | b1 + 2 b2 | `scale1 * b1 + scale2 * b2` (DB-LLM, FDB) |
 | codebook | `c4` | 0 .. 3 | one of four f16 a group (BiLLM) |
+| sparse8, sparse4 | `s8`, `s4` | as `w8`, `w4` | the same; two of four weights are 0, not stored (`sparse.py`) |
 
 Levels are whole numbers from -128 to 127, so that integer dot products are exact and the same on every CPU.
 """
@@ -43,6 +44,7 @@ class Kind:
         default_group: weights of a group where nothing is said; 0: per-channel.
         groups: group sizes that may be said, () = any that is known, per-channel too.
         float_only: activations must stay in float.
+        sparse: stored without the zeros, two of four weights each.
     """
 
     bits: int = 0
@@ -53,6 +55,7 @@ class Kind:
     default_group: int = 0
     groups: tuple[int, ...] = ()
     float_only: bool = False
+    sparse: bool = False
 
 
 def _logarithmic(tau: int) -> tuple[int, ...]:
@@ -73,11 +76,14 @@ KINDS: dict[str, Kind] = {
     "e5m2": Kind(8, (8,), float_only=True),
     "planes": Kind(2, (2,), numbers=2, default_group=64),
     "codebook": Kind(2, (2,), numbers=4, default_group=128),
+    "sparse8": Kind(8, (8,), sparse=True),
+    "sparse4": Kind(4, (4,), default_group=64, sparse=True),
 }
 PLANES: dict[int, tuple[int, ...]] = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 8: (8,)}
 NAMES: dict[str, str] = {
     "w1": "binary", "t2": "ternary", "t1.6": "trits", "nf4": "nf", "mxfp4": "mx",
     **{f"log4t{tau}": f"log{tau}" for tau in GRANULARITIES},
     "fp8": "e4m3", "fp8e5": "e5m2", "p2": "planes", "c4": "codebook",
+    "s8": "sparse8", "s4": "sparse4",
 }  # fmt: skip
 TEXTS = {kind: text for text, kind in NAMES.items()}

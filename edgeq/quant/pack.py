@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeq.quant.exponents import exponents, power_of_two
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
+from edgeq.quant.sparse import without_padding
 from edgeq.quant.vectors import group_codes, group_vectors
 
 Array = NDArray[Any]
@@ -90,6 +91,8 @@ def _pack_codes(codes: Array, scale: Array, zero: Array | None, fmt: WeightForma
     x = _whole_tiles(codes.astype(np.uint8, copy=False), T)
     s = _whole_tiles(scale.astype(np.float16, copy=False), T)
     z = None if zero is None else _whole_tiles(zero.astype(np.float16 if fmt.kind == "min" else np.uint8, copy=False), T)
+    if fmt.meaning.sparse:
+        x = without_padding(x, s, fmt.zero_point or 0)
     size = fmt.group_size or K
     whole = K // (size * fmt.block_groups)
     if whole:

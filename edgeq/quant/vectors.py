@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.quant.kinds import TRIT
 from edgeq.quant.layout import TRITS, Field, Piece
+from edgeq.quant.sparse import pack_groups, unpack_group
 
 Array = NDArray[Any]
 _WEIGHTS = 3 ** np.arange(TRITS - 1, -1, -1)  # of the digits in a byte, the first to come out weighs most
@@ -17,7 +18,9 @@ _DIGITS = 3**TRITS
 
 
 def group_vectors(codes: Array, groups: int, fmt: WeightFormat) -> NDArray[np.uint8]:
-    """uint8[T, 16, groups * L] -> uint8[T, groups, V * 64]."""
+    """uint8[T, 16, groups * L] -> uint8[T, groups, V * 64]; UsageError: a sparse format, codes that are not 2:4."""
+    if fmt.meaning.sparse:
+        return pack_groups(codes, groups, fmt.bits)
     T, length = len(codes), codes.shape[2] // groups
     quads = np.ascontiguousarray(codes).reshape(T, TILE_ROWS, groups, length // 4, 4)
     rows_inside = np.ascontiguousarray(quads.transpose(0, 2, 3, 1, 4)).reshape(T, groups, length // 4, VECTOR_BYTES)
@@ -31,6 +34,8 @@ def group_vectors(codes: Array, groups: int, fmt: WeightFormat) -> NDArray[np.ui
 
 def group_codes(stored: Array, length: int, fmt: WeightFormat) -> NDArray[np.uint8]:
     """uint8[T, V * 64] of one group -> its codes uint8[T, 16, length]."""
+    if fmt.meaning.sparse:
+        return unpack_group(stored, length, fmt.bits)
     T = len(stored)
     vectors = stored.reshape(T, -1, VECTOR_BYTES)
     quads = np.empty((T, length // 4, VECTOR_BYTES), np.uint8)
