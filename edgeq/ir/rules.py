@@ -64,7 +64,7 @@ def qlinear(node: fx.Node) -> Iterator[str]:
     yield from linear(node)
     yield from _format(node)
     given = arguments(node)
-    allowed = ("a16",) if given["weight"] in ("f16", "f32") else ACTS
+    allowed = ("a16",) if _float_only(given["weight"]) else ACTS
     if given["act"] not in allowed:
         yield f"act {given['act']!r} with weight {given['weight']!r}; expected {' or '.join(allowed)}"
     if (given["act"] == "a8s") != (given["x_scale"] is not None):
@@ -84,7 +84,7 @@ def grid(node: fx.Node) -> Iterator[str]:
 
 
 def _tables(codes: fx.Node, scale: fx.Node, zero: fx.Node | None, weight: str) -> Iterator[str]:
-    """codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` where the format is asymmetric."""
+    """codes u8 `[N, K]`, scale f16 `[N, KG * numbers]`, zero points u8 or offsets f16 `[N, KG]` where there are."""
     from edgeq.quant.format import WeightFormat
 
     try:
@@ -97,11 +97,11 @@ def _tables(codes: fx.Node, scale: fx.Node, zero: fx.Node | None, weight: str) -
     if (zero is None) != fmt.symmetric:
         yield f"{weight} takes {'no zero points' if fmt.symmetric else 'zero points'}"
     rows, columns = value(codes).shape
-    groups = [str(rows), str(-(-int(columns) // (fmt.group_size or int(columns))))]
+    groups = -(-int(columns) // (fmt.group_size or int(columns)))
     yield from _table("codes", codes, torch.uint8, shape(codes))
-    yield from _table("scale", scale, torch.float16, groups)
+    yield from _table("scale", scale, torch.float16, [str(rows), str(groups * fmt.meaning.numbers)])
     if zero is not None:
-        yield from _table("zero", zero, torch.uint8, groups)
+        yield from _table("zero", zero, getattr(torch, fmt.zero_type), [str(rows), str(groups)])
 
 
 def _table(name: str, node: fx.Node, dtype: torch.dtype, expected: list[str]) -> Iterator[str]:
@@ -117,6 +117,16 @@ def fake_quant(node: fx.Node) -> Iterator[str]:
     yield from _vector("scale", given["scale"], 1)
     if given["bits"] not in BITS:
         yield f"{given['bits']} bits; expected {BITS[0]} to {BITS[-1]}"
+
+
+def _float_only(weight: str) -> bool:
+    """Whether activations must stay in float; not of a text that is no format, which is said elsewhere."""
+    from edgeq.quant.format import WeightFormat
+
+    try:
+        return WeightFormat.parse(weight).float_only
+    except EdgeqError:
+        return False
 
 
 def _format(node: fx.Node) -> Iterator[str]:
@@ -328,6 +338,20 @@ def hadamard(node: fx.Node) -> Iterator[str]:
         yield f"{channels} channels do not divide into slices of {size}"
     elif block_size(size) != size:
         yield f"no Hadamard matrix of order {size} is known"
+
+
+def columns(node: fx.Node) -> Iterator[str]:
+    """index is a weight, i32 `[count]`; where the graph holds it, each is -1 or a channel of x."""
+    given = arguments(node)
+    index, channels = given["index"], width(given["x"])
+    if not is_weight(index) or value(index).dtype != torch.int32 or value(index).dim() != 1:
+        yield f"index %{index.name} must be a weight, integers i32 [count]"
+        return
+    held = getattr(index.graph.owning_module, str(index.target), None) if index.op == "get_attr" else None
+    if isinstance(held, torch.Tensor) and held.device.type != "meta":
+        low, high = int(held.min()), int(held.max())
+        if low < -1 or high >= channels:
+            yield f"index %{index.name} reaches from {low} to {high}; x has {channels} channels"
 
 
 def im2col(node: fx.Node) -> Iterator[str]:

@@ -38,6 +38,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,
     "edgeq.hadamard": rules.hadamard,
+    "edgeq.columns": rules.columns,
     "edgeq.grid": rules.grid,
     "edgeq.quick_gelu": rules.unary,
     "edgeq.im2col": rules.im2col,

@@ -10,7 +10,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import calls, is_weight, op
 from edgeq.ir.graph import hf_name as module
 from edgeq.kernels import argmax as argmax_kernels
-from edgeq.lower import attention, cross, hadamard, linear, norm, rows
+from edgeq.lower import attention, columns, cross, hadamard, linear, norm, rows
 from edgeq.lower.node import width
 from edgeq.lower.plan import Entry, Offset, Split
 from edgeq.lower.scope import Scope
@@ -34,6 +34,7 @@ HANDLERS: dict[str, Handler] = {
     "edgeq.quick_gelu": rows.lower_activation,
     "edgeq.gated": rows.lower_gated,
     "edgeq.hadamard": hadamard.lower_hadamard,
+    "edgeq.columns": columns.lower_columns,
     "edgeq.cross_attention": cross.lower_cross_attention,
     "edgeq.last_row": rows.lower_last_row,
     "aten.slice": rows.lower_slice,

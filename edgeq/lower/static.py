@@ -12,7 +12,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments, is_weight, op, output
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import inputs as graph_inputs
-from edgeq.lower import attend, cross, hadamard, im2col, linear, norm, rows
+from edgeq.lower import attend, columns, cross, hadamard, im2col, linear, norm, rows
 from edgeq.lower.claims import claim
 from edgeq.lower.node import only_user, shape
 from edgeq.lower.plan import Entry, Tensor
@@ -36,6 +36,7 @@ HANDLERS: dict[str, Callable[[Scope, fx.Node], None]] = {
     "edgeq.count_keys": cross.lower_count_keys,
     "edgeq.gated": rows.lower_gated,
     "edgeq.hadamard": hadamard.lower_hadamard,
+    "edgeq.columns": columns.lower_columns,
     "aten.add": rows.lower_add,
     "aten.slice": rows.lower_slice,
     "aten.gelu": rows.lower_activation,

@@ -75,7 +75,7 @@ class WeightTable:
         """
         n, k = (int(d) for d in node.meta["val"].shape)
         shape = (padded(n) // TILE * fmt.tile_bytes(padded(k)),)
-        method = self.ranges if fmt.bits == 4 else "minmax"
+        method = self.ranges if fmt.bits <= 4 else "minmax"
         tables = [table for table in (node, scale, zero) if table is not None]
         parts = [_interleaved(t, self.weights) if interleave else _plain(t, self.weights) for t in tables]
         layout = f"{fmt}{'~' if interleave else ''}"
@@ -110,6 +110,16 @@ class WeightTable:
         shape = tuple(int(d) for d in node.meta["val"].shape)
         whole = (*shape[:-1], padded(shape[-1]))
         return self._add(node, "f32", "rows", "F32", whole, lambda: iter([_pad_columns(_float(node, self.weights))]))
+
+    def index(self, node: fx.Node) -> str:
+        """Indices i32 `[n]`, filled up with -1 to a multiple of 16."""
+        n = padded(int(node.meta["val"].shape[0]))
+
+        def chunks() -> Iterator[np.ndarray]:
+            x = _integers(node, self.weights)
+            yield np.pad(x, (0, n - len(x)), constant_values=-1)
+
+        return self._add(node, "i32", "index", "I32", (n,), chunks)
 
     def constant(self, name: str, values: np.ndarray) -> str:
         """Values computed by the compiler (rotary tables), equal values once."""
@@ -241,11 +251,18 @@ def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat, method: str) -> Itera
 
 
 def _pack_stored(parts: list[Chunks], fmt: WeightFormat) -> Iterator[np.ndarray]:
-    """Codes, scales and zero points by the same rows; columns that pad a row hold its last group's zero point."""
+    """Codes, scales and zero points by the same rows; columns that pad a row hold what is nearest to nothing."""
     for codes, scale, *rest in zip(*(part() for part in parts), strict=True):
         zero = rest[0] if rest else None
         extra = padded(codes.shape[1]) - codes.shape[1]
         if extra:
-            point = np.full((len(codes), 1), fmt.zero_point or 0, np.uint8) if zero is None else zero[:, -1:]
-            codes = np.concatenate([codes, np.repeat(point, extra, axis=1)], axis=1)
+            point = zero[:, -1:] if zero is not None and fmt.kind == "int" else np.uint8(_nothing(fmt))
+            codes = np.concatenate([codes, np.broadcast_to(point, (len(codes), extra))], axis=1)
         yield pack(codes, scale.astype(np.float16), zero, fmt).reshape(-1).view(np.uint8)
+
+
+def _nothing(fmt: WeightFormat) -> int:
+    """The code of a weight that pads a row; activations are zero there, so that its value never counts."""
+    if fmt.levels is not None:
+        return min(range(fmt.codes), key=lambda code: abs(fmt.levels[code]))
+    return fmt.zero_point or 0

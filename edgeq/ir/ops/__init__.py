@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgeq.ir.ops import (
     activation,
     attention,
+    columns,
     convolution,
     cross,
     fake_quant,
@@ -21,6 +22,6 @@ from edgeq.ir.ops import (
 )
 
 __all__ = [
-    "activation", "attention", "convolution", "cross", "fake_quant", "grid", "hadamard", "linear", "norm", "position",
-    "rows",
+    "activation", "attention", "columns", "convolution", "cross", "fake_quant", "grid", "hadamard", "linear", "norm",
+    "position", "rows",
 ]  # fmt: skip
