@@ -54,6 +54,7 @@ class Spec:
     weight: bool = True
     bias: bool | None = None
     static: bool = False
+    quads: int = 0  # of a row that lie together in a chunk's layout; 0: as many as `isa.panel_quads`
 
     def __post_init__(self) -> None:
         if self.norm not in (None, "rms", "layer"):
@@ -101,6 +102,7 @@ class Spec:
     def name(self, family: str) -> str:
         """C symbol without the ISA."""
         family = f"{family}_static" if self.static else family
+        family = f"{family}_p{self.quads}" if self.quads else family
         if not self.norm:
             return symbol(family, self.K, f"g{self.group_size}", f"z{self.zero}")
         usual = self.shifted == (self.norm == "layer")
@@ -145,14 +147,16 @@ def quantize(
 @factory
 def quantize_rows(
     K: int, group_size: int, zero: int, norm: str | None = None, eps: float = 0.0, offset: float = 0.0,
-    weight: bool = True, bias: bool | None = None, static: bool = False,
+    weight: bool = True, bias: bool | None = None, static: bool = False, quads: int = 0,
 ) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
+
+    quads: of a row that lie together, Q below: 1, 2 or 4; 0: `isa.panel_quads`.
 
     C parameters: m, x f32[m, K], nw, nb, [xs,] q i8[M/R][K/4/Q][R][Q][4], corr i32[M/R][KG][R], sa f32[M] with
     R = isa.gemm_rows, Q = isa.panel_quads.
     """
-    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias, static)
+    spec = Spec(K, group_size, zero, norm, eps, offset, weight, bias, static, quads)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, m: V.Expr, *given: V.Memory) -> None:
@@ -169,7 +173,7 @@ class _Panel:
     """Row i of a chunk in the interleaved layout."""
 
     def __init__(self, spec: Spec, isa: Isa, i: V.Expr, memories: _Memories):
-        rows, together = isa.gemm_rows, isa.panel_quads
+        rows, together = isa.gemm_rows, spec.quads or isa.panel_quads
         self.spec, self.rows, self.together, self.i, self.memories = spec, rows, together, i, memories
         block, lane = V.let(i // V.i32(rows)), V.let(i % V.i32(rows))
         self.quad = V.let(block * V.i32(spec.width // 4 * rows) + lane * V.i32(together))
