@@ -54,18 +54,19 @@ def main() -> None:
 
 def _measure(drawn, name: str, code: dict, beyond: dict) -> None:  # type: ignore[no-untyped-def]
     target, kernels = find(name), list(drawn.plan.kernels().values())
-    objects = [kernel_object(kernels, isa) for isa in target.isas]
+    isas = drawn.plan.variants(target)
+    objects = [kernel_object(kernels, isa) for isa in isas]
     total = 0
-    for isa, file in zip(target.isas, objects, strict=True):
+    for isa, file in zip(isas, objects, strict=True):
         found = _code(file, kernels, isa.name)
         total += sum(found.values())
-        for kernel in kernels:
-            code.setdefault(isa.name, {}).setdefault(kind_of_kernel(kernel), []).append(found[kernel.name])
+        for kernel in filter(lambda k: isa.owns(k.family), kernels):
+            code.setdefault(isa.base or isa.name, {}).setdefault(kind_of_kernel(kernel), []).append(found[kernel.name])
     layout = WeightsLayout([TensorSpec(t.name, t.dtype, t.shape) for t in drawn.table.tensors.values()])
     info = WeightsInfo(layout.offsets, layout.tensor_bytes, layout.file_bytes, 0)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        source = emit(drawn.plan, target.isas, info, drawn.source.name)
+        source = emit(drawn.plan, isas, info, drawn.source.name)
         (out / SOURCE).write_text(source)
         archive(objects, out / KERNELS)
         link_library(target.zig_triple, out, out / LIBRARY)

@@ -23,6 +23,9 @@ class Isa:
         by_lane: whether a multiplication takes a scalar from a lane of a vector: scalars are then loaded 4 at a time.
         llvm_options: command-line options of LLVM.
         panel_quads: quads (4 k) of a row that lie together in the GEMM's activations: `[K/4/quads][rows][quads][4]`.
+        base: name of the variant below, where this one is `partial`: it has its own code for the families in `gains`
+            alone, all other kernels are those of `base`, so that it costs an artifact nothing that gains nothing.
+        gains: families of kernels (`binary.gemm`) or their modules (`binary`) that gain from what `base` lacks.
     """
 
     name: str
@@ -38,6 +41,12 @@ class Isa:
     by_lane: bool = False
     llvm_options: tuple[str, ...] = ()
     panel_quads: int = 1
+    base: str = ""
+    gains: tuple[str, ...] = ()
+
+    def owns(self, family: str) -> bool:
+        """Whether kernels of this family are generated for this variant; otherwise it runs those of `base`."""
+        return not self.base or not {family, family.partition(".")[0]}.isdisjoint(self.gains)
 
     def tvm_target(self) -> dict[str, object]:
         """The dictionary that `tvm.target.Target` takes."""

@@ -50,7 +50,7 @@ def rebuild(folder: Path, model: str | None = None) -> Rebuilt:
     options = make_options(**read_config(folder))
     run_all([entry], source, options, context, lambda stage, done, total: None)
     plan, table = lower(entry.gm, source.weights, context, manifest.memory["chunk"])
-    isas = tuple(isa for isa in find(manifest.target).isas if isa.name in {v["name"] for v in manifest.variants})
+    isas = tuple(isa for isa in find(manifest.target).every if isa.name in {v["name"] for v in manifest.variants})
     offsets = {t.name: t.offset for t in manifest.tensors}
     info = _weights(folder, manifest, offsets)
     if emit(plan, isas, info, manifest.model) != (folder / SOURCE).read_text():

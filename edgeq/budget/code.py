@@ -41,7 +41,7 @@ def plan_code(plan: Plan, target: Target) -> dict[str, int]:
     """Bytes in the files of each linear's and quantizer's kernels; their objects are compiled, or in the cache."""
     kernels = list(plan.kernels().values())
     found: dict[str, int] = {}
-    for isa in target.isas:
+    for isa in plan.variants(target):
         sizes = {f.name: f.size for f in read_program(kernel_object(kernels, isa)).functions}
         for kernel in kernels:
             if name := _name(kernel):

@@ -49,8 +49,13 @@ def describe() -> dict[str, Any]:
 
 def _target(target: Target, is_native: bool, machine: Machine) -> dict[str, Any]:
     variants = [
-        {"name": isa.name, "needs": list(isa.needs), "runs_here": is_native and set(isa.needs) <= machine.features}
-        for isa in target.isas
+        {
+            "name": isa.name,
+            "needs": list(isa.needs),
+            "runs_here": is_native and set(isa.needs) <= machine.features,
+            "partial_to": isa.base,
+        }
+        for isa in target.every
     ]
     return {"name": target.name, "about": target.about, "native": is_native, "variants": variants}
 

@@ -65,7 +65,7 @@ def write_artifact(
         passes=list(dict.fromkeys(r.name for r in passed.reports)),
         entries=[describe_entry(e) for e in plan.entries],
         kernels=[describe_kernel(k) for k in plan.kernels().values()],
-        variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
+        variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in plan.variants(options.target)],
         memory=describe_memory(plan, info.file_bytes, chunk if prepared.decodes else 0),
         task=_task(source, entries),
         recipe=passed.recipe,

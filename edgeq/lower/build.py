@@ -47,11 +47,12 @@ def write_library(plan: Plan, target: Target, info: WeightsInfo, model: str, fol
     """Generate kernels for every variant, print the plan as model.c, link model.so; keep kernels.a to link again."""
     kernels = list(plan.kernels().values())
     objects = []
-    for i, isa in enumerate(target.isas):
-        progress("generate kernels", i, len(target.isas))
+    isas = plan.variants(target)
+    for i, isa in enumerate(isas):
+        progress("generate kernels", i, len(isas))
         objects.append(kernel_object(kernels, isa))
     progress("link model.so", 0, 0)
-    (folder / SOURCE).write_text(emit(plan, target.isas, info, model))
+    (folder / SOURCE).write_text(emit(plan, isas, info, model))
     archive(objects, folder / KERNELS)
     link_library(target.zig_triple, folder, folder / LIBRARY)
 

@@ -55,9 +55,15 @@ def _signature(kernel: Kernel) -> str:
 def _kernel_tables(kernels: list[Kernel], isas: list[Isa]) -> str:
     lines = ["struct kernels {", *(f"  void (*{k.name})({_signature(k)});" for k in kernels), "};"]
     for isa in isas:
-        lines += [f"void {k.name}_{isa.name}({_signature(k)});" for k in kernels]
-        lines += [f"static const struct kernels {isa.name} = {{", *(f"  {k.name}_{isa.name}," for k in kernels), "};"]
+        lines += [f"void {k.name}_{isa.name}({_signature(k)});" for k in kernels if isa.owns(k.family)]
+    for isa in isas:
+        lines += [f"static const struct kernels {isa.name} = {{", *(f"  {_symbol(k, isa)}," for k in kernels), "};"]
     return "\n".join(lines) + "\n"
+
+
+def _symbol(kernel: Kernel, isa: Isa) -> str:
+    """The function that a variant runs: its own, or that of the variant below."""
+    return f"{kernel.name}_{isa.name if isa.owns(kernel.family) else isa.base}"
 
 
 def _entry(entry: Entry, weights: WeightsInfo) -> str:

@@ -23,8 +23,8 @@ def cache_folder() -> Path:
 
 
 def kernel_object(kernels: Iterable[Kernel], isa: Isa) -> Path:
-    """Object file with these kernels for this instruction set, from the cache when it is there."""
-    kernels = list(kernels)
+    """Object file with those of these kernels that are this variant's own, from the cache when it is there."""
+    kernels = _owned(kernels, isa)
     path = cache_folder() / "kernels" / f"{_key(kernels, isa)}.o"
     if not path.exists():
         _build(kernels, isa, path)
@@ -33,7 +33,11 @@ def kernel_object(kernels: Iterable[Kernel], isa: Isa) -> Path:
 
 def has_object(kernels: Iterable[Kernel], isa: Isa) -> bool:
     """Whether the object file of these kernels is in the cache."""
-    return (cache_folder() / "kernels" / f"{_key(list(kernels), isa)}.o").exists()
+    return (cache_folder() / "kernels" / f"{_key(_owned(kernels, isa), isa)}.o").exists()
+
+
+def _owned(kernels: Iterable[Kernel], isa: Isa) -> list[Kernel]:
+    return [kernel for kernel in kernels if isa.owns(kernel.family)]
 
 
 def _build(kernels: list[Kernel], isa: Isa, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeq.kernels.kernel import Kernel
 from edgeq.lower.values import Buffer, View
+from edgeq.targets import Isa, Target
 
 
 @dataclass(frozen=True)
@@ -148,3 +149,7 @@ class Plan:
         """Every kernel of the plan by name, in order of first use."""
         calls = (c for e in self.entries for r in e.regions for c in r.calls)
         return {c.kernel.name: c.kernel for c in calls}
+
+    def variants(self, target: Target) -> tuple[Isa, ...]:
+        """The instruction-set variants that an artifact of this plan carries."""
+        return target.variants(kernel.family for kernel in self.kernels().values())

@@ -31,16 +31,16 @@ def write_blank(plan: Plan, sizes: Mapping[str, int], target: Target, folder: Pa
 
     Args:
         plan: of any entries. sizes: tensor -> bytes, of every weight that the plan names, in the file's order.
-        isa: the variant; None is the one that the loader takes on this machine.
+        isa: the variant; None is the one that the loader takes on this machine, and those partial to it.
 
     Raises:
         ToolchainError: as a compile.
     """
-    isa = isa or best_isa(target)
+    isas = [isa] if isa else plan.variants(replace(target, isas=(best_isa(target),)))
     info = shared_layout(sizes, max(cold_bytes(), PLAIN))
     info = replace(info, hash=_hash(info.tensor_bytes))
-    (folder / SOURCE).write_text(emit(plan, [isa], info, "blank"))
-    archive([kernel_object(plan.kernels().values(), isa)], folder / KERNELS)
+    (folder / SOURCE).write_text(emit(plan, isas, info, "blank"))
+    archive([kernel_object(plan.kernels().values(), isa) for isa in isas], folder / KERNELS)
     link_library(target.zig_triple, folder, folder / LIBRARY)
     with open(folder / WEIGHTS, "wb") as file:
         file.write(HEADER)

@@ -84,10 +84,11 @@ def work_of(drawn: Drawn, options: Options, cold: bool = False) -> Work:
             weights[name] = weights.get(name, 0) + prod(tensor.logical)
     kernels = list(drawn.plan.kernels().values())
     code = sum(
-        code_bytes(kernel, isa.name)
-        for isa in options.target.isas
-        for kernel in kernels
+        code_bytes(kernel, isa)
+        for isa in drawn.plan.variants(options.target)
         if cold or not has_object(kernels, isa)
+        for kernel in kernels
+        if isa.owns(kernel.family)
     )
     matrices = [t.logical for t in drawn.table.tensors.values() if t.dtype == "U8"]
     chunk = max((4 * min(n, CHUNK_ROWS) * k for n, k in matrices), default=0)

@@ -23,6 +23,7 @@ from edgeq.lower.describe import describe_entry, describe_kernel, describe_memor
 from edgeq.lower.emit import WeightsInfo, emit
 from edgeq.lower.link import KERNELS, LIBRARY, SOURCE
 from edgeq.predict.blank_plan import Drawn
+from edgeq.targets import Isa
 from edgeq.tasks.describe import task_of
 
 TABLE = Path(__file__).with_name("kernel_sizes.json")
@@ -55,7 +56,7 @@ def folder_size(drawn: Drawn, options: Options) -> FolderSize:
     """Every file that a compile with these options would write."""
     layout = WeightsLayout([TensorSpec(t.name, t.dtype, t.shape) for t in drawn.table.tensors.values()])
     info = WeightsInfo(layout.offsets, layout.tensor_bytes, layout.file_bytes, (1 << 64) - 1)
-    source = emit(drawn.plan, options.target.isas, info, drawn.source.name)
+    source = emit(drawn.plan, drawn.plan.variants(options.target), info, drawn.source.name)
     assets = {name: len(data) for name, data in drawn.source.assets.items()}
     files = {
         WEIGHTS: layout.file_bytes,
@@ -84,7 +85,8 @@ def _table() -> dict[str, Any]:
 
 def _code_files(drawn: Drawn, options: Options, source_bytes: int) -> dict[str, int]:
     kernels = list(drawn.plan.kernels().values())
-    code = sum(code_bytes(kernel, isa.name) for isa in options.target.isas for kernel in kernels)
+    isas = drawn.plan.variants(options.target)
+    code = sum(code_bytes(kernel, isa) for isa in isas for kernel in kernels if isa.owns(kernel.family))
 
     def linked(what: str) -> int:
         fitted = _table()["beyond"][f"{what} {options.target.name}"]
@@ -93,9 +95,9 @@ def _code_files(drawn: Drawn, options: Options, source_bytes: int) -> dict[str, 
     return {KERNELS: linked("archive"), LIBRARY: linked("library")}
 
 
-def code_bytes(kernel: Kernel, isa: str) -> float:
-    """Of the kernel's kind, else of its family, else of the average kernel."""
-    code = _table()["code"][isa]
+def code_bytes(kernel: Kernel, isa: Isa) -> float:
+    """Of the kernel's kind, else of its family, else of the average kernel; a partial variant's is as its base's."""
+    code = _table()["code"][isa.base or isa.name]
     kind = kind_of_kernel(kernel)
     alike = [size for name, size in code.items() if name.split()[0] == kernel.family] or list(code.values())
     return code.get(kind, sum(alike) / len(alike))
@@ -123,7 +125,7 @@ def _manifest_bytes(
         passes=list(dict.fromkeys(r.name for r in reports)),
         entries=[describe_entry(e) for e in drawn.plan.entries],
         kernels=[describe_kernel(k) for k in drawn.plan.kernels().values()],
-        variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in options.target.isas],
+        variants=[{"name": isa.name, "needs": list(isa.needs)} for isa in drawn.plan.variants(options.target)],
         memory=describe_memory(drawn.plan, info.file_bytes, drawn.chunk),
         task=task_of(source.config, source.assets, drawn.entries, source.weights.read),
         recipe={"options": record(options), "passes": list(drawn.passes), "candidates": [], "calibration": {}},

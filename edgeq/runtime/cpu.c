@@ -18,7 +18,8 @@ static const feature FEATURES[] = {
   {"sse3", 0, 0, 0}, {"ssse3", 0, 9, 0}, {"sse4.1", 0, 19, 0}, {"sse4.2", 0, 20, 0}, {"popcnt", 0, 23, 0},
   {"avx", 0, 28, 1}, {"fma", 0, 12, 1}, {"f16c", 0, 29, 1}, {"avx2", 1, 5, 1}, {"bmi1", 1, 3, 0}, {"bmi2", 1, 8, 0},
   {"avx512f", 1, 16, 2}, {"avx512dq", 1, 17, 2}, {"avx512cd", 1, 28, 2}, {"avx512bw", 1, 30, 2}, {"avx512vl", 1, 31, 2},
-  {"avx512vbmi", 2, 1, 2}, {"avx512vnni", 2, 11, 2}, {"avxvnni", 3, 4, 1}, {"avx512bf16", 3, 5, 2},
+  {"avx512vbmi", 2, 1, 2}, {"avx512vnni", 2, 11, 2},
+  {"avx512vpopcntdq", 2, 14, 2}, {"avxvnni", 3, 4, 1}, {"avx512bf16", 3, 5, 2},
 };
 
 /* Register state that the operating system saves: 2 bits, as feature.state. */

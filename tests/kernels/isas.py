@@ -10,7 +10,8 @@ from qemu import CPUS, available
 from edgeq.targets import find
 from edgeq.targets.isa import Isa
 
-_FLAG = {"avx512vnni": "avx512_vnni"}  # the kernel's spelling in /proc/cpuinfo where it differs from ours
+# The kernel's spelling in /proc/cpuinfo where it differs from ours.
+_FLAG = {"avx512vnni": "avx512_vnni", "avx512vpopcntdq": "avx512_vpopcntdq"}
 
 
 def native() -> tuple[Isa, ...]:
@@ -19,7 +20,7 @@ def native() -> tuple[Isa, ...]:
         return ()
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     flags = set(next((line.split() for line in cpuinfo.splitlines() if line.startswith("flags")), []))
-    return tuple(i for i in find("x86-64").isas if all(_FLAG.get(f, f) in flags for f in i.needs))
+    return tuple(i for i in find("x86-64").every if all(_FLAG.get(f, f) in flags for f in i.needs))
 
 
 def emulated() -> tuple[Isa, ...]:

@@ -21,17 +21,18 @@ from edgeq.targets.isa import Isa
 class Library:
     """`lib(isa, kernel, lo, hi, *scalars, *arrays)` for every isa of `lib.isas`.
 
-    Arrays may share memory; None is a null pointer. `objects`: the files that it was linked from, by ISA.
+    A partial variant is one of them where some kernel is its own; its other kernels are its base's. Arrays may share
+    memory; None is a null pointer. `objects`: the files that it was linked from, by ISA.
     """
-
-    isas = ISAS
 
     def __init__(self, kernels: Iterable[Kernel], folder: Path):
         unique = {k.name: k for k in kernels}
-        self.objects = {isa: folder / f"{isa.name}.o" for isa in ISAS}
+        own = {isa: [k for k in unique.values() if isa.owns(k.family)] for isa in ISAS}
+        self.isas = tuple(isa for isa in ISAS if own[isa])
+        self.objects = {isa: folder / f"{isa.name}.o" for isa in self.isas}
         for isa, path in self.objects.items():
-            compile_object(list(unique.values()), isa, path)
-        here = [self.objects[i] for i in NATIVE]
+            compile_object(own[isa], isa, path)
+        here = [self.objects[i] for i in self.isas if i in NATIVE]
         self._native = link_shared(here, folder / "kernels.so", "x86-64") if here else None
         self._guests = {isa: self._guest(isa, list(unique), folder) for isa in EMULATED}
 
@@ -43,7 +44,7 @@ class Library:
         assert len(args) == len(kernel.params), (kernel.name, [p.name for p in kernel.params])
         for param, value in zip(kernel.params, args, strict=True):
             _check(param, value)
-        symbol = f"{kernel.name}_{isa.name}"
+        symbol = f"{kernel.name}_{isa.name if isa.owns(kernel.family) else isa.base}"
         if isa in self._guests:
             self._guests[isa].call(symbol, [lo, hi, *args])
         else:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from everywhere import aligned, everywhere
+from everywhere import everywhere
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_library import link_shared
 from linear_cases import padded_rows
 
 from edgeq.errors import UnsupportedError
 from edgeq.kernels import binary, binary_pack, binary_rows
-from edgeq.kernels.compile import compile_object
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.naming import padded
-from edgeq.measure.machine import CPUINFO, features
 from edgeq.targets import find
 
 # N, K, rows, op
@@ -161,20 +156,14 @@ def test_activations_are_packed_as_numpy_packs_them(lib, rng, case):
         assert np.array_equal(row["q"], ~given["q"]) and row["sa"][0] == first[m - 1]
 
 
-def test_popcount_instructions_of_avx512_count_the_same(tmp_path, rng):
-    """No variant of the target demands them (fewer CPUs have them): one that does is made here."""
-    best, feature, (N, K, m) = find("x86-64").isas[0], "avx512vpopcntdq", (32, 4097, 5)
-    isa = replace(best, needs=(*best.needs, feature), mattr=(*best.mattr, f"+{feature}"))
-    if not CPUINFO.exists() or not set(isa.needs) <= features(CPUINFO.read_text()):
-        pytest.skip(f"this CPU has no {feature}")
-    kernel = binary.count_rows(N, K)
-    compile_object([kernel], isa, tmp_path / "k.o")
-    shared = link_shared([tmp_path / "k.o"], tmp_path / "k.so", "x86-64")
-    codes, x = signs(rng, "random", N, K), signs(rng, "random", m, K)
-    q = aligned(binary_pack.panels(binary_pack.pack_signs(x), isa))
-    w, o = aligned(binary_pack.pack(codes, np.ones(N, np.float32))), aligned(np.zeros((16, N), np.int32))
-    shared[f"{kernel.name}_{isa.name}"](0, N // 16, m, *(ctypes.c_void_p(a.ctypes.data) for a in (w, q, o)))
-    assert np.array_equal(o[:m], expected(codes, x, "xnor"))
+def test_a_variant_that_counts_bits_is_built_where_something_is_counted():
+    target = find("x86-64")
+    (partial,) = target.partial
+    assert "avx512vpopcntdq" in partial.needs and partial.base == target.isas[0].name
+    counted, other = binary.gemv(32, 64), binary_rows.pack_row(64)
+    assert partial.owns(counted.family) and not partial.owns(other.family)
+    assert target.variants([other.family]) == target.isas
+    assert target.variants([other.family, counted.family]) == target.every == (partial, *target.isas)
 
 
 def test_what_has_no_kernel_is_refused():
