@@ -16,7 +16,8 @@ from edgeq.quant.format import WeightFormat
 
 
 class Tables(NamedTuple):
-    """Weight expressions of a weight on a grid: codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` or None."""
+    """Weight expressions of a weight on a grid: codes u8 `[N, K]`, scale f16 `[N, KG * numbers]`, zero points (u8
+    `[N, KG]`) or offsets (f16), or None."""
 
     codes: fx.Node
     scale: fx.Node
@@ -32,7 +33,8 @@ def put_on_grid(
 
     Args:
         linear: of `gm`.
-        codes: u8 `[N, K]`, below `2^bits`. scale: f16 `[N, KG]`. zero: u8 `[N, KG]`; None of a symmetric format.
+        codes: u8 `[N, K]`, below `fmt.codes`. scale: f16 `[N, KG * numbers]`. zero: u8 zero points or f16 offsets
+            `[N, KG]`; None of a symmetric format.
         fmt: of the grid, whatever the model's bits say.
 
     Raises:
@@ -105,21 +107,21 @@ def _like(node: fx.Node, *args: Any) -> fx.Node:
 
 def _check(linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat) -> None:
     rows, columns = (int(size) for size in value(arguments(linear)["weight"]).shape)
-    groups = (rows, -(-columns // (fmt.group_size or columns)))
+    groups = -(-columns // (fmt.group_size or columns))
     wanted: list[tuple[str, Tensor | None, torch.dtype, tuple[int, ...]]] = [
         ("codes", codes, torch.uint8, (rows, columns)),
-        ("scale", scale, torch.float16, groups),
+        ("scale", scale, torch.float16, (rows, groups * fmt.meaning.numbers)),
     ]
     if (zero is None) != fmt.symmetric or fmt.is_float:
         raise UsageError(f"{site(linear)}: {fmt} takes {'no' if fmt.symmetric or fmt.is_float else ''} zero points")
     if zero is not None:
-        wanted.append(("zero", zero, torch.uint8, groups))
+        wanted.append(("zero", zero, getattr(torch, fmt.zero_type), (rows, groups)))
     for name, held, dtype, shape in wanted:
         if held is not None and (held.dtype != dtype or tuple(held.shape) != shape):
             found = f"{held.dtype} {list(held.shape)}"
             raise UsageError(f"{site(linear)}: {name} of {fmt} is {found}, expected {dtype} {list(shape)}")
-    if int(codes.max()) >= 2**fmt.bits or not torch.isfinite(scale).all():
-        raise UsageError(f"{site(linear)}: codes beyond {fmt.bits} bits, or scales that are not finite")
+    if int(codes.max()) >= fmt.codes or not torch.isfinite(scale).all():
+        raise UsageError(f"{site(linear)}: codes beyond the {fmt.codes} of {fmt}, or scales that are not finite")
 
 
 def _table(gm: fx.GraphModule, held: Tensor, linear: fx.Node, name: str, sources: dict[str, int]) -> fx.Node:

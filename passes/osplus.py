@@ -15,7 +15,7 @@ from edgeq.passes.folds.fold_points import FoldPoint
 from edgeq.passes.folds.objective import Objective, least, wanted_by
 from edgeq.passes.pass_ import Context, Pass, Range, Report
 from edgeq.passes.smooth import column_absmax
-from edgeq.quant.quantizer import FP16_MAX
+from edgeq.quant.stored_scale import FP16_MAX
 
 if TYPE_CHECKING:
     from edgeq.calibrate.stream import Captured

@@ -13,7 +13,7 @@ HALF = 128  # of a stored byte e: a level, which counts halves, is worth 2^(e - 
 
 
 def exponents(scale: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes of scales that are powers of two (of a level, so half of the block's scale); a scale 0 becomes the smallest.
+    """Bytes of scales that are powers of two (of a level: half of the block's scale); a scale 0 becomes the smallest.
 
     Raises UnsupportedError for a scale that is no power of two.
     """

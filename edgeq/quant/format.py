@@ -5,9 +5,9 @@ A weight `[N, K]` is stored in tiles of 16 rows. A tile is a list of blocks; a b
     group 0 vectors | group 1 vectors | ... | scale line(s) | zero line(s), where a format has zero points or offsets
 
 A vector is 64 bytes: 16 rows x 4 consecutive k; byte `b` is row `b // 4`, k `b % 4` of its quad. Below 8 bits a byte
-holds fields of several quads (`layout.py`): at 4 bits a group of L weights is L/8 vectors, low nibbles holding its first
-half and high nibbles its second half. Scale lines hold the fp16 scales, 16 a group, row by row (of formats with several
-numbers a group, 16 of each; of `mxfp4` bytes E8M0); zero lines the uint8 zero points or the fp16 offsets likewise. The
+holds fields of several quads (`layout.py`): at 4 bits a group of L weights is L/8 vectors, low nibbles holding its
+first half and high nibbles its second half. Scale lines hold the fp16 scales, 16 a group, row by row (of formats with
+several numbers a group, 16 of each; of `mxfp4` bytes E8M0); zero lines the uint8 zero points or the fp16 offsets. The
 last block may hold fewer groups, but its lines are whole, and the last group may be shorter. What codes mean is in
 `kinds.py`. Float formats are `[N/16][K][16]`.
 """
@@ -69,7 +69,8 @@ class WeightFormat:
         if self.is_float and (self.group_size or not self.symmetric or self.kind != "int"):
             raise UsageError(f"f{self.bits} weights have no groups and no zero points; known: {KNOWN}")
         if (self.kind == "min") if self.symmetric else (self.kind not in ("int", "min")):
-            raise UsageError(f"{self.kind} weights {'need' if self.kind == 'min' else 'have no'} zero points or offsets")
+            have = "need" if self.kind == "min" else "have no"
+            raise UsageError(f"{self.kind} weights {have} zero points or offsets")
         if self.group_size and self.group_size not in GROUP_SIZES:
             raise UsageError(f"group size {self.group_size} is not known; known: {', '.join(map(str, GROUP_SIZES))}")
         if self.meaning.groups and self.group_size not in self.meaning.groups:
@@ -159,7 +160,7 @@ class WeightFormat:
     @property
     def block_groups(self) -> int:
         """Groups in a whole block: a line of 64 bytes holds the zero points of 4, or their E8M0 scales."""
-        return 4 if not self.symmetric and self.kind == "int" or self.meaning.scale_bytes == 1 else 2
+        return 4 if (not self.symmetric and self.kind == "int") or self.meaning.scale_bytes == 1 else 2
 
     def check_width(self, K: int) -> None:
         """Raise UnsupportedError unless `K` input channels can be stored (a positive multiple of 16)."""
@@ -209,6 +210,11 @@ class WeightFormat:
     def bits_per_weight(self, K: int) -> float:
         """Stored bits a weight, scales, zero points and unused parts of lines included (padding rows are not)."""
         return self.tile_bytes(K) * 8 / (TILE_ROWS * K)
+
+    @property
+    def zero_type(self) -> str:
+        """numpy's and torch's name of the type of zero points, of offsets for kind `min`."""
+        return "float16" if self.kind == "min" else "uint8"
 
     @property
     def number_bytes(self) -> int:

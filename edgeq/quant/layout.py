@@ -19,7 +19,7 @@ TRITS = 5
 
 
 class Field(NamedTuple):
-    """A part of a quad's codes: field `index` of width `width` of the bytes that `read` names, shifted left by `place`."""
+    """A part of a quad's codes: field `index` of this width in the bytes that `read` names, shifted left by `place`."""
 
     read: int
     index: int
@@ -96,9 +96,7 @@ def _scattered(wide: int, narrow: int, quads: int) -> tuple[Piece, ...]:
     for v in range(steps):
         held = range(v, quads, steps)
         reads = (*dict.fromkeys(q % whole for q in held), whole + v)
-        numbers = tuple(
-            Quad(q, (Field(reads.index(q % whole), q // whole, wide, 0), Field(len(reads) - 1, q // steps, narrow, wide)))
-            for q in held
-        )
+        low = {q: Field(reads.index(q % whole), q // whole, wide, 0) for q in held}
+        numbers = tuple(Quad(q, (low[q], Field(len(reads) - 1, q // steps, narrow, wide))) for q in held)
         found.append(Piece(1, reads, numbers))
     return tuple(found)

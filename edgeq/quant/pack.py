@@ -68,8 +68,7 @@ def _scales(stored: Array, fmt: WeightFormat) -> Array:
 
 
 def _zeros(stored: Array, fmt: WeightFormat) -> Array:
-    dtype = np.float16 if fmt.kind == "min" else np.uint8
-    return np.ascontiguousarray(stored).view(dtype).reshape(len(stored), TILE_ROWS, -1)
+    return np.ascontiguousarray(stored).view(fmt.zero_type).reshape(len(stored), TILE_ROWS, -1)
 
 
 def _whole_tiles(x: Array, tiles: int) -> Array:
@@ -90,7 +89,7 @@ def _pack_codes(codes: Array, scale: Array, zero: Array | None, fmt: WeightForma
     T, K = len(out), codes.shape[1]
     x = _whole_tiles(codes.astype(np.uint8, copy=False), T)
     s = _whole_tiles(scale.astype(np.float16, copy=False), T)
-    z = None if zero is None else _whole_tiles(zero.astype(np.float16 if fmt.kind == "min" else np.uint8, copy=False), T)
+    z = None if zero is None else _whole_tiles(zero.astype(fmt.zero_type, copy=False), T)
     if fmt.meaning.sparse:
         x = without_padding(x, s, fmt.zero_point or 0)
     size = fmt.group_size or K

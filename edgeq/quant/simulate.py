@@ -15,8 +15,8 @@ from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
 from edgeq.ir.ops.fake_quant import fake_quant, largest_code
-from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import RANGES, signed_codes
+from edgeq.quant.stored_scale import stored_scale
 
 if TYPE_CHECKING:
     from edgeq.quant.bits import Bits

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import minmax, signed_codes
 from edgeq.quant.simulate import QuantSpec
+from edgeq.quant.stored_scale import stored_scale
 
 CHUNK = 1 << 20  # weights whose candidates are in memory at a time
 

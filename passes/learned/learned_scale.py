@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from edgeq.passes.rounding.gptq_columns import Rounded
-from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.simulate import QuantSpec
+from edgeq.quant.stored_scale import stored_scale
 
 
 class LearnedScale:

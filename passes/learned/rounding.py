@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from edgeq.passes.rounding.gptq_columns import Rounded
-from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec
+from edgeq.quant.stored_scale import stored_scale
 
 NEAR = 0.45  # how far from a code that is given, towards the float weight, learning starts: it is that code
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from edgeq.quant.quantizer import stored_scale
 from edgeq.quant.ranges import RANGES, Grid, minmax, signed_codes
 from edgeq.quant.simulate import QuantSpec
+from edgeq.quant.stored_scale import stored_scale
 
 WEIGHTED = "weighted"
 METHODS = (*RANGES, WEIGHTED)

@@ -96,12 +96,3 @@ def test_tables_of_another_type_or_shape_are_no_grid(given, match):
 def test_floats_have_no_grid():
     with pytest.raises(UsageError, match="f16 have no codes"):
         ops.grid(torch.zeros(2, 16, dtype=torch.uint8), torch.ones(2, 1).half(), weight="f16")
-
-
-def test_formats_without_kernel_are_counted_but_not_laid_out():
-    fmt = WeightFormat.parse("w3g128a")
-    assert not fmt.has_kernel
-    assert fmt.bits_per_weight(1024) == 3 + 24 / 128
-    assert WeightFormat.parse("w2g64").nbytes(32, 128) == 32 * (128 // 4 + 2 * 2)
-    with pytest.raises(Exception, match="no kernel yet"):
-        fmt.offsets(1024)

@@ -20,7 +20,7 @@ from edgeq.passes.grids import grid_format
 from edgeq.passes.learned.error import window_error
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make, parse_pipeline, run_pipeline
-from edgeq.quant.quantizer import stored_scale
+from edgeq.quant.stored_scale import stored_scale
 from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec, fake_tokens, fake_weight
 

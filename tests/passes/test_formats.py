@@ -136,7 +136,7 @@ def test_a_grid_that_another_pass_changed_is_refused(llama):
     [
         (torch.zeros(2, 3), torch.ones(2, 1).half(), None, "codes of w4"),
         (torch.zeros(64, 128, dtype=torch.uint8), torch.ones(64, 1), None, "scale of w4"),
-        (torch.full((64, 128), 16, dtype=torch.uint8), torch.ones(64, 1).half(), None, "beyond 4 bits"),
+        (torch.full((64, 128), 16, dtype=torch.uint8), torch.ones(64, 1).half(), None, "beyond the 16 of w4"),
         (torch.zeros(64, 128, dtype=torch.uint8), torch.ones(64, 1).half() / 0, None, "not finite"),
         (torch.zeros(64, 128, dtype=torch.uint8), torch.ones(64, 1).half(), torch.zeros(64, 1), "no zero points"),
     ],

@@ -5,18 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeq.errors import UnsupportedError
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack, unpack
 
+DENSE = [
+    "w1", "w1g128", "w2", "w2g32", "w2g64a", "w3", "w3g32", "w3g128a", "w2g32m", "w3g32m", "w4g32m", "w8g64m", "t2g128",
+    "t2", "t1.6", "t1.6g256", "nf4g64", "mxfp4", "log4t2", "fp8", "fp8e5g64", "p2g64", "c4g128",
+]  # fmt: skip
 TEXTS = ["w4", "w4a", "w4g32", "w4g64", "w4g128a", "w4g32a", "w8", "w8a", "w8g32", "w8g64a", "w8g256"]
 
 
 def random_codes(fmt: WeightFormat, N: int, K: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     rng = np.random.default_rng(seed)
-    codes = rng.integers(0, 1 << fmt.bits, (N, K), dtype=np.uint8)
-    scale = rng.normal(size=(N, fmt.groups(K))).astype(np.float16)
-    zero = None if fmt.symmetric else rng.integers(0, 1 << fmt.bits, scale.shape, dtype=np.uint8)
-    return codes, scale, zero
+    codes = rng.integers(0, fmt.codes, (N, K), dtype=np.uint8)
+    scale = rng.normal(size=(N, fmt.groups(K) * fmt.meaning.numbers)).astype(np.float16)
+    if fmt.kind == "mx":
+        scale = np.exp2(rng.integers(-20, 15, scale.shape)).astype(np.float16)
+    if fmt.symmetric:
+        return codes, scale, None
+    return codes, scale, rng.integers(0, fmt.codes, (N, fmt.groups(K))).astype(fmt.zero_type)
 
 
 def byte_by_byte(codes, scale, zero, fmt: WeightFormat) -> np.ndarray:
@@ -46,8 +54,8 @@ def test_bytes_are_where_the_layout_says(text: str, N: int, K: int) -> None:
     assert np.array_equal(pack(*parts, fmt), byte_by_byte(*parts, fmt))
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.sampled_from(TEXTS), st.integers(1, 50), st.integers(1, 40), st.integers(0, 9))
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(TEXTS + DENSE), st.integers(1, 50), st.integers(1, 40), st.integers(0, 9))
 def test_unpack_inverts_pack(text: str, N: int, columns: int, seed: int) -> None:
     fmt, K = WeightFormat.parse(text), columns * 16
     parts = random_codes(fmt, N, K, seed)
@@ -55,6 +63,53 @@ def test_unpack_inverts_pack(text: str, N: int, columns: int, seed: int) -> None
     assert data.nbytes == fmt.nbytes(N, K)
     for before, after in zip(parts, unpack(data, N, K, fmt), strict=True):
         assert (before is None and after is None) or np.array_equal(before, after)
+
+
+def code_at(vectors: np.ndarray, fmt: WeightFormat, length: int, row: int, k: int) -> int:
+    """One code of a group, read as `layout.py` describes it in words; vectors uint8[V, 64]."""
+    quads, (quad, lane), first, place, code = length // 4, divmod(k, 4), 0, 0, 0
+    for width in fmt.planes:
+        digits = width == 0
+        whole = -(-quads // (5 if digits else 8 // width))
+        byte, field = int(vectors[first + quad % whole, row * 4 + lane]), quad // whole
+        if digits:
+            return int(f"{np.base_repr(byte * 243 // 256, 3):0>5}"[field])
+        code |= (byte >> field * width & (1 << width) - 1) << place
+        first, place = first + whole, place + width
+    return code
+
+
+@pytest.mark.parametrize("text", ["w1", "w2g32", "w3g64a", "w3", "t1.6", "t1.6g128", "nf4g64", "c4g128"])
+@pytest.mark.parametrize("K", [16, 48, 304])
+def test_fields_are_where_the_layout_says(text: str, K: int) -> None:
+    fmt = WeightFormat.parse(text)
+    codes, scale, zero = random_codes(fmt, 16, K)
+    tile = pack(codes, scale, zero, fmt)
+    for (start, end), at in zip(fmt.group_bounds(K), fmt.offsets(K), strict=True):
+        vectors = tile[at.vectors : at.vectors + 64 * fmt.vectors(end - start)].reshape(-1, 64)
+        for row, k in [(0, start), (3, start + 7), (15, end - 1), (9, (start + end) // 2)]:
+            assert code_at(vectors, fmt, end - start, row, k - start) == codes[row, k]
+    for number in range(fmt.meaning.numbers):
+        stored = tile[fmt.offsets(K)[0].scale + 32 * number :][:32].view(np.float16)
+        assert np.array_equal(stored, scale[:, number])
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        ("w1g128", 1.125), ("w2g64", 2.25), ("w2g64a", 2.375), ("w3g128", 3.125), ("w4g32m", 5), ("t2g128", 2.125),
+        ("t1.6g256", 1.6875), ("nf4g64", 4.25), ("mxfp4", 4.25), ("p2g64", 2.5), ("c4g128", 2.5),
+    ],
+)  # fmt: skip
+def test_bits_a_weight_count_all_that_is_stored(text: str, bits: float) -> None:
+    assert WeightFormat.parse(text).bits_per_weight(4096) == bits
+
+
+def test_a_scale_that_is_no_power_of_two_is_refused() -> None:
+    fmt = WeightFormat.parse("mxfp4")
+    codes, scale, _ = random_codes(fmt, 16, 32)
+    with pytest.raises(UnsupportedError, match="no positive power of two"):
+        pack(codes, scale * np.float16(1.5), None, fmt)
 
 
 @pytest.mark.parametrize("text", ["f16", "f32"])

@@ -14,7 +14,6 @@ from edgeq.ir.ops.fake_quant import largest_code
 from edgeq.ir.ops.grid import grid
 
 if TYPE_CHECKING:
-    from edgeq.ir.ops.simulated import SimulatedMatrix
     from edgeq.quant.format import WeightFormat
 
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
@@ -40,7 +39,7 @@ class FloatMatrix:
 
 @dataclass(frozen=True)
 class Stored:
-    """A weight that lies on its grid: codes u8 `[N, K]`, scale f16 `[N, KG]`, zero u8 `[N, KG]` (None: symmetric)."""
+    """A weight on its grid: codes u8 `[N, K]`, scale f16 `[N, KG * numbers]`, zero points or offsets or None."""
 
     codes: Tensor
     scale: Tensor
@@ -86,6 +85,19 @@ class IntegerMatrix:
         return values.flatten(0, 1).T[:, : self.columns].reshape(*ids.shape, self.columns)
 
 
+@dataclass(frozen=True)
+class SimulatedMatrix:
+    """values: f32 `[N, K]`, on the grid of the weight's format; activations are rounded, and multiplied in float."""
+
+    values: Tensor
+    act_bits: int = 8
+
+    def apply(self, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
+        """x f32 `[M, K]`, quantized per token or with the scale given -> f32 `[M, N]`."""
+        codes, scale = quantize_tokens(x, self.act_bits) if x_scale is None else quantize_tensor(x, x_scale)
+        return (codes @ self.values.T) * scale[:, None]
+
+
 def quantize_tokens(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
     """Dynamic whole numbers per token. x f32 `[M, K]` -> codes (in f32) `[M, K]`, scale f32 `[M]` = absmax / 127.
 
@@ -101,7 +113,7 @@ def quantize_tensor(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round((x.float() * (1.0 / scale.float())).clamp(-127, 127)), scale.float().expand(len(x))
 
 
-def product(matrix: FloatMatrix | IntegerMatrix | SimulatedMatrix, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
+def product(matrix: Matrix, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
     """x f32 `[M, K]` times the matrix -> f32 `[M, N]`; UsageError: a scale for activations that stay in float."""
     if x_scale is None:
         return matrix.apply(x)
@@ -110,11 +122,14 @@ def product(matrix: FloatMatrix | IntegerMatrix | SimulatedMatrix, x: Tensor, x_
     return matrix.apply(x, x_scale)
 
 
-def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
+Matrix = FloatMatrix | IntegerMatrix | SimulatedMatrix
+
+
+def prepare(w: Tensor, weight: str, act: str) -> Matrix:
     """Quantize w `[N, K]` as format `weight`, ready for activations kept as `act` (one of `ACTS`).
 
     Raises:
-        UsageError: an unknown format, or integer activations on float weights.
+        UsageError: an unknown format, or integer activations on weights that take floats.
     """
     from edgeq.quant.format import WeightFormat
     from edgeq.quant.quantizer import quantize
@@ -128,34 +143,36 @@ def prepare(w: Tensor, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
     return prepare_stored(Stored(*tables), weight, act)
 
 
-def prepare_stored(stored: Stored, weight: str, act: str) -> FloatMatrix | IntegerMatrix:
-    """A weight that lies on the grid of format `weight` already, ready for activations kept as `act`."""
+def prepare_stored(stored: Stored, weight: str, act: str) -> Matrix:
+    """A weight that lies on the grid of format `weight` already, ready for activations kept as `act`.
+
+    Formats with an offset or several numbers a group are multiplied in float, all others in exact integers.
+    """
     from edgeq.quant.format import WeightFormat
+    from edgeq.quant.values import level_values
 
     fmt = WeightFormat.parse(weight)
     _check(fmt, act)
     if act == "a16":
         return FloatMatrix(grid(stored.codes, stored.scale, stored.zero, weight=weight))
-    zero = torch.tensor(fmt.zero_point) if stored.zero is None else stored.zero
+    if fmt.kind == "min" or fmt.meaning.numbers > 1:
+        return SimulatedMatrix(grid(stored.codes, stored.scale, stored.zero, weight=weight), ACT_BITS[act])
     size = fmt.group_size or stored.codes.shape[1]
-    return _integer(stored.codes, stored.scale.float(), zero, size, ACT_BITS[act])
+    return _integer(level_values(stored.codes, stored.zero, fmt), stored.scale.float(), size, ACT_BITS[act])
 
 
 def _check(fmt: WeightFormat, act: str) -> None:
     if act not in ACTS:
         raise UsageError(f"activations can be {', '.join(ACTS)}, not {act!r}")
-    if fmt.is_float and act != "a16":
+    if fmt.float_only and act != "a16":
         raise UsageError(f"weights kept as {fmt} take activations a16, not {act}")
 
 
-def _integer(codes: Tensor, scale: Tensor, zero: Tensor, size: int, act_bits: int) -> IntegerMatrix:
-    """codes u8 `[N, K]`, scale f32 `[N, KG]`, zero u8 `[N, KG]` or one number for all."""
-    outputs, columns = codes.shape
+def _integer(levels: Tensor, scale: Tensor, size: int, act_bits: int) -> IntegerMatrix:
+    """levels i16 `[N, K]`, scale f32 `[N, KG]`."""
+    outputs, columns = levels.shape
     groups = scale.shape[1]
-    points = zero.to(torch.int16)
-    if zero.dim():
-        points = points.repeat_interleave(size, 1)[:, :columns]
-    signed = pad(codes.to(torch.int16) - points, (0, groups * size - columns))
+    signed = pad(levels, (0, groups * size - columns))
     low, high = int(signed.min()), int(signed.max())
     largest = max(-low, high)
     kept = signed.to(torch.int8) if low >= -128 and high <= 127 else signed

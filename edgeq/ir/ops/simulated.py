@@ -16,23 +16,10 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgeq.ir.ops.grid import grid
-from edgeq.ir.ops.matrix import ACT_BITS, FloatMatrix, Stored, quantize_tensor, quantize_tokens
+from edgeq.ir.ops.matrix import ACT_BITS, FloatMatrix, SimulatedMatrix, Stored
 
 _Known = tuple[str, "MutableMapping[Tensor, dict[str, _Held]]"]
 _KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
-
-
-@dataclass(frozen=True)
-class SimulatedMatrix:
-    """values: f32 `[N, K]`, on the grid of the weight's format; activations have `act_bits`."""
-
-    values: Tensor
-    act_bits: int = 8
-
-    def apply(self, x: Tensor, x_scale: Tensor | None = None) -> Tensor:
-        """x f32 `[M, K]`, quantized per token or with the scale given -> f32 `[M, N]`."""
-        codes, scale = quantize_tokens(x, self.act_bits) if x_scale is None else quantize_tensor(x, x_scale)
-        return (codes @ self.values.T) * scale[:, None]
 
 
 @dataclass(frozen=True)
