@@ -139,7 +139,7 @@ class WeightFormat:
     @property
     def has_kernel(self) -> bool:
         """False of formats that are simulated only."""
-        return self.kind == "int" and self.bits in (4, 8, 16, 32)
+        return self.meaning.sparse or (self.kind == "int" and self.bits in (4, 8, 16, 32))
 
     @property
     def float_only(self) -> bool:

@@ -44,6 +44,7 @@ class Kind:
         default_group: weights of a group where nothing is said; 0: per-channel.
         groups: group sizes that may be said, () = any that is known, per-channel too.
         float_only: activations must stay in float.
+        words: what to call it in a sentence.
         sparse: stored without the zeros, two of four weights each.
     """
 
@@ -55,6 +56,7 @@ class Kind:
     default_group: int = 0
     groups: tuple[int, ...] = ()
     float_only: bool = False
+    words: str = ""
     sparse: bool = False
 
 
@@ -66,18 +68,20 @@ def _logarithmic(tau: int) -> tuple[int, ...]:
 KINDS: dict[str, Kind] = {
     "int": Kind(),
     "min": Kind(groups=(32, 64, 128, 256)),
-    "binary": Kind(1, (1,), (-1, 1), default_group=128),
-    "ternary": Kind(2, (2,), (-1, 0, 1), default_group=128),
-    "trits": Kind(2, (TRIT,), (-1, 0, 1), default_group=256),
-    "nf": Kind(4, (4,), tuple(round(127 * level) for level in NF4), default_group=64),
-    "mx": Kind(4, (4,), (*_E2M1, *(-level for level in _E2M1)), scale_bytes=1, default_group=32, groups=(32,)),
-    **{f"log{tau}": Kind(4, (4,), _logarithmic(tau), default_group=0) for tau in GRANULARITIES},
-    "e4m3": Kind(8, (8,), float_only=True),
-    "e5m2": Kind(8, (8,), float_only=True),
-    "planes": Kind(2, (2,), numbers=2, default_group=64),
-    "codebook": Kind(2, (2,), numbers=4, default_group=128),
-    "sparse8": Kind(8, (8,), sparse=True),
-    "sparse4": Kind(4, (4,), default_group=64, sparse=True),
+    "binary": Kind(1, (1,), (-1, 1), default_group=128, words="signs (1 bit)"),
+    "ternary": Kind(2, (2,), (-1, 0, 1), default_group=128, words="ternary in 2 bits"),
+    "trits": Kind(2, (TRIT,), (-1, 0, 1), default_group=256, words="ternary in 1.6 bits"),
+    "nf": Kind(4, (4,), tuple(round(127 * level) for level in NF4), default_group=64, words="NF4"),
+    "mx": Kind(
+        4, (4,), (*_E2M1, *(-level for level in _E2M1)), scale_bytes=1, default_group=32, groups=(32,), words="MXFP4"
+    ),
+    **{f"log{tau}": Kind(4, (4,), _logarithmic(tau), words=f"4-bit logarithmic, tau {tau}") for tau in GRANULARITIES},
+    "e4m3": Kind(8, (8,), float_only=True, words="FP8 E4M3"),
+    "e5m2": Kind(8, (8,), float_only=True, words="FP8 E5M2"),
+    "planes": Kind(2, (2,), numbers=2, default_group=64, words="two 0/1 planes"),
+    "codebook": Kind(2, (2,), numbers=4, default_group=128, words="a codebook of four"),
+    "sparse8": Kind(8, (8,), sparse=True, words="2:4 sparse 8-bit"),
+    "sparse4": Kind(4, (4,), default_group=64, sparse=True, words="2:4 sparse 4-bit"),
 }
 PLANES: dict[int, tuple[int, ...]] = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 8: (8,)}
 NAMES: dict[str, str] = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeq.errors import ModelError, UnsupportedError, UsageError
+from edgeq.quant import sparse
 from edgeq.quant.fits import fit_of
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.ranges import RANGES, Range, signed_codes
@@ -39,7 +40,7 @@ def quantize(
         `min`), nearest codes of the scale as it is stored; of a float format (values[N, K], None, None).
 
     Raises:
-        UsageError: unknown method. ModelError: NaN or infinity in w.
+        UsageError: unknown method, or a weight that is not 2:4 in a sparse format. ModelError: NaN or infinity in w.
         UnsupportedError: a width that the format cannot store, a value too large for fp16, or a format that only a
         pass can fit.
     """
@@ -59,6 +60,8 @@ def quantize(
 
     step = max(1, BLOCK_WEIGHTS // K)
     _each_block(block, [slice(n, min(N, n + step)) for n in range(0, N, step)])
+    if fmt.meaning.sparse:
+        sparse.check(codes.numpy(), fmt.zero_point or 0, str(fmt), name)
     return codes.numpy(), scale.numpy(), None if fmt.symmetric else zero.numpy()
 
 

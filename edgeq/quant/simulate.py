@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeq.quant.format import WeightFormat
 
 FLOOR = 1e-20  # of a largest magnitude: zeros get codes 0 instead of 0/0
-ACTS = ("none", "token", "tensor")
+ACTS = ("none", "token", "tensor", "sign")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,18 @@ def fake_tensor(x: Tensor, bits: int = 8, scale: Tensor | None = None) -> Tensor
     return fake_quant(x, step, bits=bits)
 
 
+def fake_signs(x: Tensor) -> Tensor:
+    """x `[..., K]` as signs (0 counts as +1) times each row's mean magnitude (XNOR-Net, eq. 11)."""
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype) * x.abs().mean(-1, keepdim=True)
+
+
+def _on_grid(w: Tensor, fmt: WeightFormat, method: str) -> Tensor:
+    from edgeq.quant.quantizer import dequantize, quantize
+
+    filled = pad(w.detach().float().cpu(), (0, -w.shape[1] % 16))
+    return torch.from_numpy(dequantize(*quantize(filled, fmt, method), fmt))[:, : w.shape[1]].to(w)
+
+
 @dataclass(frozen=True)
 class QuantSpec:
     """How the linears of a model will be quantized, for passes that minimise the error which that makes.
@@ -74,9 +86,10 @@ class QuantSpec:
     Attributes:
         weight_bits: 2..8; 16: weights in fp16; 32: weights as they are.
         group_size, symmetric: of weights of 2..8 bits.
-        act: `none` (float), `token` (a scale a token, from its values) or `tensor` (one scale).
+        act: `none` (float), `token` (a scale a token, from its values), `tensor` (one scale) or `sign`.
         act_bits: 2..8.
         method: which range a weight's group gets (`edgeq.quant.ranges`).
+        kind: what codes mean (`edgeq.quant.kinds`).
     """
 
     weight_bits: int
@@ -85,9 +98,10 @@ class QuantSpec:
     act: str = "none"
     act_bits: int = 8
     method: str = "minmax"
+    kind: str = "int"
 
     def __post_init__(self) -> None:
-        if self.weight_bits not in (16, 32):
+        if self.weight_bits not in (16, 32) and self.kind == "int":
             _check_bits(self.weight_bits)
         _check_bits(self.act_bits)
         if self.act not in ACTS:
@@ -101,10 +115,17 @@ class QuantSpec:
     @classmethod
     def of_format(cls, fmt: WeightFormat, act: str, method: str = "minmax") -> QuantSpec:
         """A weight format, and activations as the bits grammar calls them (`a8`, `a8s`, `a4`, `a16`)."""
-        how = {"a8": "token", "a8s": "tensor", "a4": "token"}.get(act, "none")
-        if fmt.is_float:
+        how = {"a8": "token", "a8s": "tensor", "a4": "token", "a1": "sign"}.get(act, "none")
+        if fmt.float_only:
             how = "none"
-        return cls(fmt.bits, fmt.group_size, fmt.symmetric, how, 4 if act == "a4" else 8, method)
+        return cls(fmt.bits, fmt.group_size, fmt.symmetric, how, 4 if act == "a4" else 8, method, fmt.kind)
+
+    @property
+    def format(self) -> WeightFormat:
+        """How such a weight is stored; UsageError of bits that are only simulated."""
+        from edgeq.quant.format import WeightFormat
+
+        return WeightFormat(self.weight_bits, self.group_size, self.symmetric, self.kind)
 
     @property
     def grid(self) -> _Grid:
@@ -115,12 +136,16 @@ class QuantSpec:
         """w `[N, K]` as it will be stored, in its own type."""
         if self.weight_bits >= 16:
             return w.half().to(w.dtype) if self.weight_bits == 16 else w
+        if self.kind != "int":
+            return _on_grid(w, self.format, self.method)
         return fake_weight(w, self.weight_bits, self.group_size, self.symmetric, self.method)
 
     def activation(self, x: Tensor) -> Tensor:
         """x `[..., K]` as linears will read it."""
         if self.act == "none":
             return x
+        if self.act == "sign":
+            return fake_signs(x)
         return fake_tokens(x, self.act_bits) if self.act == "token" else fake_tensor(x, self.act_bits)
 
 

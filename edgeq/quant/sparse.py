@@ -55,7 +55,7 @@ def crowded(codes: Array, zero: int) -> int:
 
 def check(codes: Array, zero: int, text: str, name: str) -> None:
     """Raise UsageError unless codes uint8[N, K] are 2:4; `text`: the format, `name`: what to call the weight."""
-    bad, quads = crowded(codes, zero), codes.size // 4
+    bad, quads = crowded(codes, zero), codes.size // 4  # a quad of which two round to 0 is sparse enough
     if bad:
         found = f"{bad} of {quads} quads hold more: prune it first (--pass jsq)"
         raise UsageError(f"{name}: {text} keeps two of four consecutive weights, but {found}")

@@ -104,7 +104,8 @@ def quant_of(linear: fx.Node, context: Context, bits: str = "") -> QuantSpec:
     if own is None:
         return spec
     kept = replace(spec, weight_bits=own.bits, group_size=own.group_size, symmetric=own.symmetric)
-    return replace(kept, act="none") if own.is_float else kept
+    kept = replace(kept, kind=own.kind)
+    return replace(kept, act="none") if own.float_only else kept
 
 
 def channel_range(point: FoldPoint, captured: Captured) -> Range:

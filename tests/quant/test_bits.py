@@ -8,7 +8,14 @@ from edgeq.errors import UsageError
 from edgeq.quant.bits import HEADS, KV, Bits
 from edgeq.quant.format import GROUP_SIZES, WeightFormat
 
-WEIGHTS = st.builds(WeightFormat, st.sampled_from([2, 3, 4, 8]), st.sampled_from([0, *GROUP_SIZES]), st.booleans())
+PLAIN = st.builds(WeightFormat, st.sampled_from([2, 3, 4, 8]), st.sampled_from([0, *GROUP_SIZES]), st.booleans())
+KINDS = st.builds(
+    WeightFormat.named, st.sampled_from(["w1", "t2", "t1.6", "nf4", "log4t2", "p2", "c4"]), st.sampled_from(GROUP_SIZES)
+)
+OFFSET = st.builds(
+    WeightFormat.named, st.sampled_from(["w2", "w3", "w4", "w8"]), st.sampled_from(GROUP_SIZES), st.just("m")
+)
+WEIGHTS = st.one_of(PLAIN, KINDS, OFFSET)
 HEAD = st.sampled_from([WeightFormat.parse(text) for text in HEADS.values()])
 CACHE = st.sampled_from(sorted(KV.values()))
 INTEGER = st.builds(Bits, WEIGHTS, st.sampled_from(["a8", "a8s", "a4", "a16"]), CACHE, HEAD)
@@ -37,6 +44,16 @@ def test_printed_text_parses_back(bits: Bits) -> None:
         ("w8a8s", "w8", "a8s", "f16", "w8g32"),
         ("w2a16", "w2g64", "a16", "f16", "w8g32"),
         ("w3a4g128a", "w3g128a", "a4", "f16", "w8g32"),
+        ("t2a8", "t2g128", "a8", "f16", "w8g32"),
+        ("t1.6a8kv4", "t1.6g256", "a8", "i4", "w8g32"),
+        ("nf4a16g128", "nf4g128", "a16", "f16", "w8g32"),
+        ("mxfp4a8", "mxfp4", "a8", "f16", "w8g32"),
+        ("fp8a16kv2", "fp8", "a16", "i2", "w8g32"),
+        ("fp8e5a16", "fp8e5", "a16", "f16", "w8g32"),
+        ("w4a8g32m", "w4g32m", "a8", "f16", "w8g32"),
+        ("w1a8", "w1g128", "a8", "f16", "w8g32"),
+        ("w1a1", "w1", "a1", "f16", "w8g32"),
+        ("log4t2a8", "log4t2", "a8", "f16", "w8g32"),
         ("fp16", "f16", "a16", "f16", "f16"),
         ("fp32", "f32", "a16", "f32", "f32"),
     ],
@@ -54,9 +71,10 @@ def test_defaults_are_left_out_of_the_canonical_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
-    [("w5a8", "'w5'.*not there yet"), ("w4a2", "'a2'.*a8s"), ("ternary", "not there yet"), ("w4", "'w4'"),
+    [("w5a8", "'w5'.*not there yet"), ("w4a2", "'a2'.*a8s"), ("bf16", "not there yet"), ("w4", "'w4'"),
      ("w4a16s", "'a16s'.*a8s"),
-     ("w4a8g48", "'g48'.*g32"), ("w4a8g64x", "'x'"), ("w4a8kv4", "'kv4'.*kv8"), ("w4a8head3", "'head3'.*head4"),
+     ("w4a8g48", "'g48'.*g32"), ("w4a8g64x", "'x'"), ("w4a8kv3", "'kv3'.*kv8"), ("fp8a8", "in float"), ("w2a1", "w1a1"),
+     ("t3a8", "not known"), ("w4a8head3", "'head3'.*head4"),
      ("w4a8kv8kv8", "twice"), ("fp324", "'4'"), ("", "''"), ("int4", "'int4'.*w4a8"), ("w4 a8", "'w4 a8'")],
 )  # fmt: skip
 def test_errors_quote_the_bad_part(text: str, quoted: str) -> None:

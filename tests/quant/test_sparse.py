@@ -11,6 +11,7 @@ from edgeq.errors import UsageError
 from edgeq.quant import sparse
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack, unpack
+from edgeq.quant.quantizer import dequantize, quantize
 
 FORMATS = ("s8", "s4g64", "s8g32", "s4g256", "s4g32")
 
@@ -56,3 +57,14 @@ def test_three_of_four_are_refused():
     assert sparse.crowded(codes, 128) == 1
     with pytest.raises(UsageError, match=r"1 of \d+ quads hold more.*--pass jsq"):
         pack(codes, np.ones((4, 1), np.float16), None, fmt)
+
+
+def test_a_weight_is_never_pruned_in_silence():
+    fmt, w = WeightFormat.parse("s4g64"), np.random.default_rng(0).standard_normal((16, 64)).astype(np.float32)
+    with pytest.raises(UsageError, match=r"a\.b: s4g64 keeps two of four"):
+        quantize(w, fmt, name="a.b")
+    w[:, 0::4] = w[:, 3::4] = 0
+    tables = quantize(w, fmt)
+    same = quantize(w, WeightFormat.parse("w4g64"))
+    assert np.array_equal(tables[0], same[0]) and np.array_equal(tables[1], same[1])
+    assert not dequantize(*tables, fmt)[w == 0].any()
