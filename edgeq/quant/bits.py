@@ -5,11 +5,11 @@
 
 `w4` weights of 4 bits (the others: `kinds.py`), `a8` activations quantized to int8 per token as they come (`a8s`: with
 one scale a tensor, known from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc`
-per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `m` an fp16 offset a group, `kv8` an int8 KV cache, `head4` the format of
-the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3 of 64, w8 is per-channel (others:
-`kinds.py`), the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32. The two share one stored
-tensor where the model ties them; `head4` and `head8` are symmetric groups of 32. `a1` (signs, with `w1` alone) and `a4`
-keep int8 before the head; `a4` has no kernels: it can be simulated, and compiling it is refused.
+per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `m` an fp16 offset a group, `kv8` an int8
+KV cache, `head4` the format of the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3 of 64, w8
+is per-channel (others: `kinds.py`), the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32.
+The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric groups of 32. `a1` (signs,
+with `w1` alone) and `a4` keep int8 before the head; `a4` has no kernels: compiling it is refused.
 """
 
 from __future__ import annotations
