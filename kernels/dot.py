@@ -6,8 +6,8 @@ activations. All variants are exact, so that integer results are equal bit for b
 | `isa.dot` | how | why it cannot overflow |
 |---|---|---|
 | `vnni512` | `vpdpbusd` | 32-bit accumulation |
-| `avx2`, 4 bits | `vpmaddubsw` summed in int16 for up to 8 quads, then `vpmaddwd` by ones | 8 * 2 * 15 * 127 < 2**15 |
-| `avx2`, 8 bits | even and odd bytes widened to int16, `vpmaddwd` of each | `vpmaddubsw` saturates: 2 * 255 * 127 |
+| `avx2`, codes up to 129 | `vpmaddubsw` summed in int16, then `vpmaddwd` by ones | 4 bits: 8 * 2 * 15 * 127 < 2**15 |
+| `avx2`, larger | even and odd bytes widened to int16, `vpmaddwd` of each | `vpmaddubsw` saturates: 2 * 255 * 127 |
 | `generic` | shifts, masks and 32-bit multiplies | plain int32 arithmetic |
 """
 
@@ -19,27 +19,22 @@ from edgeq.errors import UnsupportedError
 from edgeq.kernels import vector as V
 from edgeq.targets.isa import Isa
 
-_INT16_QUADS = 8  # 4-bit products of this many quads add up inside int16
-_NIBBLES, _BYTES = 0x0F0F0F0F, 0x00FF00FF
+_BYTES = 0x00FF00FF
 
 
-def unpack(bits: int, vector: V.Expr) -> list[V.Expr]:
-    """int32x16 of a stored 64-byte vector -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
-    if bits == 8:
-        return [V.let(vector)]
-    vector, mask = V.let(vector), V.splat(_NIBBLES)
-    return [V.let(vector & mask), V.let((vector >> V.splat(4)) & mask)]
+def int16_quads(largest: int) -> int:
+    """Quads whose `vpmaddubsw` products with codes up to `largest` add up inside int16; 0: not even one."""
+    return (2**15 - 1) // (2 * largest * 127)
 
 
-def accumulate(isa: Isa, bits: int, acc: V.Reg, weights: Sequence[V.Expr], quads: Sequence[V.Expr]) -> None:
+def accumulate(isa: Isa, largest: int, acc: V.Reg, weights: Sequence[V.Expr], quads: Sequence[V.Expr]) -> None:
     """`acc[row] += sum over quads of codes[row] . activations`; raises UnsupportedError for an unknown `isa.dot`.
 
-    acc: int32x16; weights: int32x16 of 4 codes each; quads: int32 scalars of 4 int8 each, one a weight vector.
+    largest: code. acc: int32x16; weights: int32x16 of 4 codes each; quads: int32 scalars of 4 int8 each, one a vector.
     """
-    kind = (isa.dot, bits) if isa.dot == "avx2" else isa.dot
-    if kind not in _DOTS:
-        raise UnsupportedError(f"no integer dot product {isa.dot!r} at {bits} bits (ISA {isa.name})")
-    _DOTS[kind](acc, list(zip(weights, quads, strict=True)))
+    if isa.dot not in _DOTS:
+        raise UnsupportedError(f"no integer dot product {isa.dot!r} (ISA {isa.name})")
+    _DOTS[isa.dot](acc, list(zip(weights, quads, strict=True)), largest)
 
 
 def small_product(isa: Isa, a: V.Expr, b: V.Expr) -> V.Expr:
@@ -59,22 +54,24 @@ def small_product(isa: Isa, a: V.Expr, b: V.Expr) -> V.Expr:
 _Pairs = list[tuple[V.Expr, V.Expr]]
 
 
-def _vnni(acc: V.Reg, pairs: _Pairs) -> None:
+def _vnni(acc: V.Reg, pairs: _Pairs, largest: int) -> None:
     for weights, quad in pairs:
         codes, values = V.bits("uint8x64", weights), V.bits("int8x64", V.splat(quad))
         acc.set(V.intrinsic("int32x16", "llvm.x86.avx512.vpdpbusd.512", acc.v, codes, values))
 
 
-def _avx2_nibbles(acc: V.Reg, pairs: _Pairs) -> None:
-    halves = [_avx2_nibbles_half(pairs, start) for start in (0, 8)]
-    acc.set(acc.v + V.concat(halves))
+def _avx2(acc: V.Reg, pairs: _Pairs, largest: int) -> None:
+    if room := int16_quads(largest):
+        acc.set(acc.v + V.concat([_avx2_small_half(pairs, start, room) for start in (0, 8)]))
+    else:
+        _avx2_bytes(acc, pairs)
 
 
-def _avx2_nibbles_half(pairs: _Pairs, start: int) -> V.Expr:
-    """int32x8 sums of 8 rows."""
+def _avx2_small_half(pairs: _Pairs, start: int, room: int) -> V.Expr:
+    """int32x8 sums of 8 rows, as many quads at a time as there is room for."""
     total = None
-    for first in range(0, len(pairs), _INT16_QUADS):
-        products = [_maddubs(w, a, start) for w, a in pairs[first : first + _INT16_QUADS]]
+    for first in range(0, len(pairs), room):
+        products = [_maddubs(w, a, start) for w, a in pairs[first : first + room]]
         words = products[0]
         for p in products[1:]:
             words = words + p
@@ -106,7 +103,7 @@ def _maddwd(weights: V.Expr, even: V.Expr, odd: V.Expr) -> V.Expr:
     return V.let(sums[0] + sums[1])
 
 
-def _generic(acc: V.Reg, pairs: _Pairs) -> None:
+def _generic(acc: V.Reg, pairs: _Pairs, largest: int) -> None:
     byte, top = V.splat(0xFF), V.i32(24)
     for weights, quad in pairs:
         for k in range(4):
@@ -114,4 +111,4 @@ def _generic(acc: V.Reg, pairs: _Pairs) -> None:
             acc.set(acc.v + ((weights >> V.splat(8 * k)) & byte) * value)
 
 
-_DOTS = {"vnni512": _vnni, ("avx2", 4): _avx2_nibbles, ("avx2", 8): _avx2_bytes, "generic": _generic}
+_DOTS = {"vnni512": _vnni, "avx2": _avx2, "generic": _generic}

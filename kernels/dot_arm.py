@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from edgeq.kernels import vector as V
+from edgeq.kernels.codes import byte_levels
+from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
 
-SMLAL_QUADS = {4: 16, 8: 2}  # products that add up inside int16: 16 * 15 * 127, 2 * 128 * 127
-_SIGNS = -0x7F7F7F80  # 0x80808080
-_NIBBLES = 0x0F0F0F0F
+SIGNED = 127  # largest code that every dot product takes as a signed byte
 
 
-def offset(isa: Isa, bits: int) -> int:
-    """What `codes` takes off the stored codes: 128 where a dot product wants bytes signed, else 0."""
-    return 128 if bits == 8 and isa.dot != "smmla" else 0
+def offset(isa: Isa, fmt: WeightFormat) -> int:
+    """What `codes` takes off bytes where some are too large for a dot product that wants them signed, else 0.
+
+    Of a table its zero point, so that it holds the levels themselves; of 8-bit codes 128, unless there is `usmmla`.
+    """
+    if byte_levels(fmt)[-1] == fmt.codes - 1:
+        return 128 if fmt.bits == 8 and isa.dot != "smmla" else 0
+    return (fmt.zero_point or 0) if max(byte_levels(fmt)) > SIGNED else 0
 
 
-def codes(isa: Isa, bits: int, stored: V.Expr) -> list[V.Expr]:
-    """int32x4 of stored bytes -> code vectors: one at 8 bits; low, then high nibbles at 4 bits."""
-    stored = V.let(stored)
-    if bits == 8:
-        return [V.let(stored ^ V.splat(_SIGNS, 4)) if offset(isa, bits) else stored]
-    four = V.splat(V.cast("uint8", V.i32(4)), 16)
-    high = V.bits("int32x4", V.bits("uint8x16", stored) >> four)
-    return [V.let(stored & V.splat(_NIBBLES, 4)), V.let(high)]
+def unsigned(isa: Isa, fmt: WeightFormat) -> bool:
+    """Whether code vectors are to be taken as unsigned bytes."""
+    return max(byte_levels(fmt)) - offset(isa, fmt) > SIGNED
+
+
+def smlal_quads(isa: Isa, fmt: WeightFormat) -> int:
+    """Quads whose products add up inside int16: 17 of 4-bit codes, 2 of signed bytes."""
+    less = offset(isa, fmt)
+    return (2**15 - 1) // (127 * max(abs(level - less) for level in byte_levels(fmt)))
 
 
 def accumulate(name: str, total: V.Expr, codes: V.Expr, values: V.Expr) -> V.Expr:

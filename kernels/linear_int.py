@@ -1,8 +1,9 @@
-"""Linear layers with 4- or 8-bit weights and int8 activations: GEMV (decode) and GEMM (a prefill chunk).
+"""Linear layers with integer-coded weights and int8 activations: GEMV (decode) and GEMM (a prefill chunk).
 
 `y[i, n] = sa[i] * sum over groups g of scale[n, g] * (zero[n, g] * -sum(q) + sum(code * q)) + bias[n]`
 
-The bracket is an exact int32; the sum over groups is one fma a group, in order, on every instruction set.
+The bracket is an exact int32, of formats with levels `sum(level * q)`; the sum over groups is one fma a group, in
+order, on every instruction set; with offsets (kind `min`) a second one follows, `offset[n, g] * -sum(q)`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
     Args:
         N, K: rows and columns of the weight (N is padded to 16, a gated one must be a multiple of 32).
-        fmt: how the weight is packed, 4 or 8 bits.
+        fmt: how the weight is packed; any format whose values are whole multiples of a scale (and an offset).
         epilogue: see `epilogue.Epilogue`.
         bias: whether `bias: f32[N]` is added.
 
-    Raises UnsupportedError for a float format, a K that the format cannot hold, or an unknown epilogue.
+    Raises UnsupportedError for a format of floats, planes or codebooks, a sparse one, a K that it cannot hold, or an
+    unknown epilogue.
     """
     linear = _linear(N, K, fmt, epilogue, bias)
 
@@ -90,14 +92,20 @@ def gemm(
 
 def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
-    if fmt.is_float:
-        raise UnsupportedError(f"integer linear kernel for {fmt} weights; use linear_float")
+    if not takes(fmt):
+        instead = "linear_float" if fmt.float_only else "sparse" if fmt.meaning.sparse else "planes"
+        raise UnsupportedError(f"integer linear kernel for {fmt} weights; use {instead}")
     fmt.check_width(K)
     linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
     wide = linear.end.width(N)
     if ld and (ld % 16 or ld < wide or linear.end.kind == "add"):
         raise UnsupportedError(f"{N} outputs and epilogue {epilogue}: rows cannot lie {ld} floats apart")
     return linear
+
+
+def takes(fmt: WeightFormat) -> bool:
+    """Whether these kernels multiply such weights."""
+    return not (fmt.float_only or fmt.meaning.sparse or fmt.meaning.numbers > 1)
 
 
 def reference(
@@ -107,7 +115,7 @@ def reference(
     """Both kernels in exact integers, then float64.
 
     Args:
-        weights: codes uint8[N, K], scale f16[N, KG], zero uint8[N, KG] (None when symmetric).
+        weights: codes uint8[N, K], scale f16[N, KG], zero uint8[N, KG] or offsets f16[N, KG] (None when symmetric).
         fmt: their format.
         q: int8[M, K]; sa: f32[M].
         epilogue, bias, r: as in `gemv`; bias f32[N], r f32[M, N].
@@ -115,11 +123,17 @@ def reference(
     Returns:
         f64[M, N], or half as wide when gated.
     """
+    import torch
+
+    from edgeq.quant.values import level_values
+
     codes, scale, zero = weights
     y = np.zeros((len(q), len(codes)))
+    levels = level_values(torch.from_numpy(codes), None if zero is None else torch.from_numpy(zero), fmt).numpy()
     for g, (start, stop) in enumerate(fmt.group_bounds(codes.shape[1])):
-        point = np.int64(fmt.zero_point or 0) if zero is None else zero[:, g : g + 1].astype(np.int64)
-        centred = codes[:, start:stop].astype(np.int64) - point
-        y += (q[:, start:stop].astype(np.int64) @ centred.T) * scale[:, g].astype(np.float64)
+        x = q[:, start:stop].astype(np.int64)
+        y += (x @ levels[:, start:stop].astype(np.int64).T) * scale[:, g].astype(np.float64)
+        if fmt.kind == "min" and zero is not None:
+            y -= x.sum(1, keepdims=True) * zero[:, g].astype(np.float64)
     y *= sa.astype(np.float64)[:, None]
     return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)

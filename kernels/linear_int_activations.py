@@ -1,4 +1,4 @@
-"""The activations of a step of an ARM linear: loaded four quads at a time, where they are first used."""
+"""The activations of a stretch of an ARM linear: loaded four quads at a time, where they are first used."""
 
 from __future__ import annotations
 
@@ -8,32 +8,24 @@ from edgeq.kernels.linear_int_operands import Operands
 
 
 class Activations:
-    """Quads that meet `count` weight vectors of a group from vector `first` on.
+    """Quads of a group, counted from quad `first` on (a multiple of 4), and their rows."""
 
-    A quad is named by its nibble (0 low, 1 high: the second half of the group; 8-bit codes have 0 only), its vector,
-    and its row.
-    """
+    def __init__(self, x: Operands, group: Group, first: V.Expr):
+        self.x = x
+        self.start = V.let(x.quad(group) + first * V.i32(x.rows))
+        self.held: dict[int, V.Expr] = {}
 
-    def __init__(self, x: Operands, group: Group, first: V.Expr, count: int):
-        self.x, self.size = x, count * x.rows
-        self.starts = [V.let(x.quad(group) + first * V.i32(x.rows))]
-        if x.fmt.bits == 4:
-            self.starts.append(V.let(self.starts[0] + V.i32(group.length // 8 * x.rows)))
-        self.held: dict[tuple[int, int], V.Expr] = {}
+    def quad(self, number: int, row: int) -> V.Expr:
+        """One quad, an int32 scalar that is a lane of a vector."""
+        place = number * self.x.rows + row
+        return V.part(self._vector(place // 4 * 4), place % 4, 1)
 
-    def quad(self, nibble: int, vector: int, row: int) -> V.Expr:
-        """One quad, an int32 scalar that is a lane of a vector (or a scalar load where four would reach too far)."""
-        place = vector * self.x.rows + row
-        if place // 4 * 4 + 4 > self.size:
-            return self.x.quads[self.starts[nibble] + V.i32(place)]
-        return V.part(self.vector(nibble, place // 4 * 4), place % 4, 1)
+    def pairs(self, number: int, row: int) -> V.Expr:
+        """int32x4: two quads (`number` is even) of a row, two of the next, in a panel of pairs."""
+        return self._vector(number * self.x.rows + 2 * row)
 
-    def pairs(self, nibble: int, vector: int, row: int) -> V.Expr:
-        """int32x4: two quads of a row, two of the next, in a panel of pairs."""
-        return self.vector(nibble, vector * self.x.rows + 2 * row)
-
-    def vector(self, nibble: int, place: int) -> V.Expr:
-        """int32x4: four quads as they lie."""
-        if (nibble, place) not in self.held:
-            self.held[nibble, place] = V.let(self.x.quads.vector(self.starts[nibble] + V.i32(place), 4))
-        return self.held[nibble, place]
+    def _vector(self, place: int) -> V.Expr:
+        """int32x4: four quads as they lie; a group has a multiple of 4, so that none beyond it are read."""
+        if place not in self.held:
+            self.held[place] = V.let(self.x.quads.vector(self.start + V.i32(place), 4))
+        return self.held[place]

@@ -17,16 +17,19 @@ from __future__ import annotations
 
 from functools import partial
 
+from edgeq.kernels import dot_arm
 from edgeq.kernels import vector as V
 from edgeq.kernels.linear_groups import Group, walk
 from edgeq.kernels.linear_int_activations import Activations
 from edgeq.kernels.linear_int_column import COLUMNS, Column
 from edgeq.kernels.linear_int_operands import Operands
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES
+from edgeq.quant.layout import Piece
 from edgeq.targets.isa import Isa
 
 _SHORT = 32  # weights of a group
-_UNROLLED = {"sdot": 4, "smmla": 4, "smlal": 8}  # weight vectors of a loop's step
+_FEW_QUADS = 2  # whose products fit in int16
+_UNROLLED = {"sdot": 4, "smmla": 4, "smlal": 8}  # steps of a piece that a loop takes at a time: multiples of 4
 
 
 def takes(isa: Isa) -> bool:
@@ -50,8 +53,8 @@ def _outputs(x: Operands) -> int:
     """Outputs of a pass."""
     if x.rows == 1:
         return TILE_ROWS
-    if x.isa.dot == "smlal":
-        return 32 // x.fmt.bits  # 8-bit codes also hold pairs
+    if x.isa.dot == "smlal":  # sums of pairs stay in registers where products are often added to them
+        return 8 if dot_arm.smlal_quads(x.isa, x.fmt) > _FEW_QUADS else 4
     return 4 if 0 < x.fmt.group_size <= _SHORT else 8
 
 
@@ -59,24 +62,35 @@ def _add_groups(x: Operands, columns: list[Column], groups: list[Group]) -> None
     """Add groups to the columns' float sums, in order; their integer sums are computed side by side."""
     for column in columns:
         column.begin(groups)
-    vectors, step = x.fmt.vectors(groups[0].length), _UNROLLED[x.isa.dot]
-    looped = vectors // step if vectors > step else 0
-    if looped:
-        with V.loop(0, looped) as i:
-            _add_vectors(x, groups, columns, V.let(i * V.i32(step)), step)
-    if rest := vectors - looped * step:
-        _add_vectors(x, groups, columns, V.i32(looped * step), rest)
+    step, straight = _UNROLLED[x.isa.dot], [Activations(x, group, V.i32(0)) for group in groups]
+    for piece in x.fmt.pieces(groups[0].length):
+        looped = piece.steps // step if piece.steps > step else 0
+        if looped:
+            _fold(columns)
+            with V.loop(0, looped) as i:
+                first = V.let(i * V.i32(step))
+                activations = [Activations(x, group, first) for group in groups]
+                _add_steps(groups, columns, piece, activations, first, range(step))
+                _fold(columns)
+        _add_steps(groups, columns, piece, straight, V.i32(0), range(looped * step, piece.steps))
+    _fold(columns)
     for column in columns:
         column.end(groups)
 
 
-def _add_vectors(x: Operands, groups: list[Group], columns: list[Column], first: V.Expr, count: int) -> None:
-    """Add `count` weight vectors of each group, `first` on, to the integer sums."""
-    activations = [Activations(x, group, first, count) for group in groups]
-    bases = [V.let(group.vectors + V.i64(first) * V.i64(VECTOR_BYTES)) for group in groups]
-    for v in range(0, count, x.isa.panel_quads if x.rows > 1 else 1):
-        for g, base in enumerate(bases):
-            for column in columns:
-                column.add(g, base + V.i64(v * VECTOR_BYTES), activations[g], v)
+def _fold(columns: list[Column]) -> None:
     for column in columns:
         column.fold()
+
+
+def _add_steps(
+    groups: list[Group], columns: list[Column], piece: Piece, activations: list[Activations],
+    first: V.Expr, steps: range,
+) -> None:  # fmt: skip
+    """Add steps `first + steps` of a piece of each group to the integer sums; activations start at quad `first`."""
+    bases = [V.let(group.vectors + V.i64(first) * V.i64(VECTOR_BYTES)) for group in groups]
+    together = columns[0].together(piece)
+    for s in steps[::together]:
+        for g, base in enumerate(bases):
+            for column in columns:
+                column.add(g, base, activations[g], piece, s)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeq.kernels import vector as V
+from edgeq.kernels.codes import byte_levels
 from edgeq.kernels.linear_groups import Group
 from edgeq.quant.format import WeightFormat
+from edgeq.quant.layout import Piece
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes of a GEMV's software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
@@ -28,11 +30,15 @@ class Operands:
     first_corr: V.Expr  # index of the rows' first correction
     ahead: int = AHEAD  # bytes of software prefetch; 0: none
 
+    def step(self, piece: Piece) -> int:
+        """Steps of a piece whose codes are in registers at a time."""
+        vectors = 8 if self.isa.dot == "vnni512" else 2
+        return max(1, vectors // len(piece.quads))
+
     @property
-    def step(self) -> int:
-        """Weight vectors whose codes are in registers at a time."""
-        wide = 4 if self.isa.dot == "vnni512" else 1
-        return wide * (2 if self.fmt.bits == 8 else 1)
+    def largest(self) -> int:
+        """Largest code byte."""
+        return max(byte_levels(self.fmt))
 
     def prefetch(self, at: V.Expr) -> None:
         """Ask for the weights `ahead` bytes after byte `at` where that pays."""

@@ -1,7 +1,8 @@
 """Emits 16 output rows times a few activation rows of a quantized linear: the inner loops of `linear_int`.
 
 The order of float operations is the same for any number of activation rows: group after group,
-`sum = fma(float(integer sum of the group), scale, sum)`. So GEMV and GEMM agree bit for bit.
+`sum = fma(float(integer sum of the group), scale, sum)`, of formats with offsets then
+`sum = fma(float(-sum of the group's activations), offset, sum)`. So GEMV and GEMM agree bit for bit.
 
 GEMM versions: Top/s of one thread at 256x2048x1024 (CPU time, best of 25, busy 2-core Zen 5, where vpdpbusd from
 registers alone reaches 1.00, with 8 accumulators and broadcast loads 0.94):
@@ -23,12 +24,17 @@ GEMV: with prefetch it reads DRAM at 95-100 % of the speed of a plain sum; witho
 
 from __future__ import annotations
 
-from edgeq.kernels import dot
+from collections.abc import Callable
+
+from edgeq.kernels import dot, planes_tile
 from edgeq.kernels import vector as V
+from edgeq.kernels.codes import codes
 from edgeq.kernels.linear_groups import Group, walk
 from edgeq.kernels.linear_int_block import emit_block, takes
 from edgeq.kernels.linear_int_operands import Operands
+from edgeq.kernels.linear_scales import offsets, scales
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
+from edgeq.quant.layout import Piece
 from edgeq.targets.isa import Isa
 
 MAX_UNROLLED_DOTS = {"vnni512": 128, "avx2": 32}  # of one group; beyond, a loop over its vectors
@@ -40,11 +46,13 @@ CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of vpdp
 def pairs(isa: Isa, fmt: WeightFormat) -> bool:
     """Whether a GEMM does better on two tiles at a time: a quad is loaded once for both, and twice as many chains hide
     the latency of vpdpbusd; but with short groups the 16 float accumulators would be spilled at every group."""
-    return isa.dot == "vnni512" and (fmt.group_size == 0 or fmt.group_size * fmt.bits >= PAIR_GROUP_BITS)
+    return isa.dot == "vnni512" and (fmt.group_size == 0 or fmt.group_size * max(4, fmt.bits) >= PAIR_GROUP_BITS)
 
 
 def emit_tiles(x: Operands, tiles: list[V.Expr]) -> list[list[V.Expr]]:
     """float32x16 sums, [tile][activation row], of the tiles at byte offsets `tiles` (int64), computed side by side."""
+    if planes_tile.takes(x.fmt):
+        return [planes_tile.emit_tile(x, tile) for tile in tiles]
     if takes(x.isa):
         return [emit_block(x, tile) for tile in tiles]
     sums = Looped(x) if x.isa.accumulators == 1 else Unrolled(x, len(tiles))
@@ -65,42 +73,55 @@ class Unrolled:
 
     def add(self, groups: list[Group]) -> None:
         """Add one group, of every tile, to every row's sum."""
-        x, vectors = self.x, self.x.fmt.vectors(groups[0].length)
-        chains = CHAINS if x.rows == 1 and vectors > x.step else 1
+        x, pieces = self.x, self.x.fmt.pieces(groups[0].length)
+        chains = CHAINS if x.rows == 1 and any(p.steps > x.step(p) for p in pieces) else 1
         integers = [[[self._start(g, row, c) for g in groups] for row in range(x.rows)] for c in range(chains)]
-        self._steps(groups, integers, *divmod(vectors, x.step))
+        for piece in pieces:
+            self._steps(groups, integers, piece)
         for t, group in enumerate(groups):
-            scale = V.let(V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+            scale = V.let(scales(x.isa, x.fmt, x.weights, group))
             for row, total in enumerate(self.sums[t]):
                 integer = integers[0][row][t].v
                 for chain in integers[1:]:
                     integer = integer + chain[row][t].v
                 total.set(V.fma(V.cast("float32", integer), scale, total.v))
+            if x.fmt.kind == "min":
+                self._add_offsets(group, self.sums[t])
+
+    def _add_offsets(self, group: Group, sums: list[V.Reg]) -> None:
+        offset = V.let(offsets(self.x.isa, self.x.weights, group))
+        for row, total in enumerate(sums):
+            total.set(V.fma(V.splat(V.cast("float32", _minus_sum(self.x, group, V.i32(row)))), offset, total.v))
 
     def _start(self, group: Group, row: int, chain: int) -> V.Reg:
         """A row's accumulator. The first chain starts at what the zero points contribute."""
         return V.Reg("int32", V.splat(0) if chain else _correction(self.x, group, V.i32(row)))
 
-    def _steps(self, groups: list[Group], integers: list[list[list[V.Reg]]], steps: int, rest: int) -> None:
-        """All vectors of a group: unrolled when they are few, the steps taking turns on the chains."""
+    def _steps(self, groups: list[Group], integers: list[list[list[V.Reg]]], piece: Piece) -> None:
+        """A piece of a group: unrolled when its steps are few, blocks of them taking turns on the chains."""
         x, chains = self.x, len(integers)
-        dots = steps * x.step * x.rows * self.tiles * (8 // x.fmt.bits)
-        looped = steps // chains if dots > MAX_UNROLLED_DOTS[x.isa.dot] and steps >= 2 * chains else 0
+        size = x.step(piece)
+        blocks, rest = divmod(piece.steps, size)
+        dots = blocks * size * x.rows * self.tiles * len(piece.quads)
+        looped = blocks // chains if dots > MAX_UNROLLED_DOTS[x.isa.dot] and blocks >= 2 * chains else 0
         if looped:
             with V.loop(0, looped) as s:
                 for c in range(chains):
-                    self._step(groups, integers[c], s * V.i32(chains) + V.i32(c), x.step)
-        for s in range(looped * chains, steps):
-            self._step(groups, integers[s % chains], V.i32(s), x.step)
+                    self._step(groups, integers[c], piece, s * V.i32(chains) + V.i32(c), size)
+        for s in range(looped * chains, blocks):
+            self._step(groups, integers[s % chains], piece, V.i32(s), size)
         if rest:
-            self._step(groups, integers[0], V.i32(steps), rest)
+            self._step(groups, integers[0], piece, V.i32(blocks), rest)
 
-    def _step(self, groups: list[Group], integers: list[list[V.Reg]], step: V.Expr, count: int) -> None:
-        """Add `count` weight vectors, the step-th `x.step` of the group, to every accumulator [row][tile]."""
-        x, offset = self.x, V.i64(step) * V.i64(self.x.step * VECTOR_BYTES)
-        codes = [_load(x, g, offset, count) for g in groups]
-        quads = _quads(x, groups[0], count)
-        first = V.let(x.quad(groups[0]) + step * V.i32(x.step * x.rows))
+    def _step(
+        self, groups: list[Group], integers: list[list[V.Reg]], piece: Piece, block: V.Expr, count: int
+    ) -> None:  # fmt: skip
+        """Add `count` steps, the block-th `x.step` of the piece, to every accumulator [row][tile]."""
+        x, size = self.x, self.x.step(piece)
+        offset = V.i64(block) * V.i64(size * VECTOR_BYTES)
+        loaded = [_load(x, g, piece, offset, count) for g in groups]
+        quads = [quad.number + v for v in range(count) for quad in piece.quads]
+        first = V.let(x.quad(groups[0]) + block * V.i32(size * x.rows))
         # Quads outside, rows inside: as many independent accumulators as there are rows are in flight.
         for start in range(0, len(quads), x.quads_at_once):
             some = slice(start, start + x.quads_at_once)
@@ -108,7 +129,7 @@ class Unrolled:
                 values = [x.quads[first + V.i32(k * x.rows + row)] for k in quads[some]]
                 values = [V.let(v) for v in values] if self.tiles > 1 else values
                 for tile, acc in enumerate(accumulators):
-                    dot.accumulate(x.isa, x.fmt.bits, acc, codes[tile][some], values)
+                    dot.accumulate(x.isa, x.largest, acc, loaded[tile][some], values)
 
 
 class Looped:
@@ -131,22 +152,38 @@ class Looped:
         x = self.x
         with V.loop(0, x.rows) as row:
             self.integers.store(row * V.i32(TILE_ROWS), _correction(x, group, row))
-        with V.loop(0, x.fmt.vectors(group.length)) as v:
-            codes, quads = _load(x, group, V.i64(v) * V.i64(VECTOR_BYTES), 1), _quads(x, group, 1)
+        for piece in x.fmt.pieces(group.length):
+            self._add_piece(group, piece)
+        self.scale.store(V.i32(0), scales(x.isa, x.fmt, x.weights, group))
+        self._add_scaled(lambda at, row: V.cast("float32", self.integers[at]))
+        if x.fmt.kind == "min":
+            self.scale.store(V.i32(0), offsets(x.isa, x.weights, group))
+            self._add_scaled(lambda at, row: V.cast("float32", _minus_sum(x, group, row)))
+
+    def _add_piece(self, group: Group, piece: Piece) -> None:
+        """Add a piece to every row's integer sum."""
+        x = self.x
+        with V.loop(0, piece.steps) as s:
+            loaded = _load(x, group, piece, V.i64(s) * V.i64(VECTOR_BYTES), 1)
             with V.loop(0, x.rows) as row:
                 acc = V.Reg("int32", self.integers.vector(row * V.i32(TILE_ROWS)))
-                values = [x.quads[x.quad(group) + (v + V.i32(k)) * V.i32(x.rows) + row] for k in quads]
-                dot.accumulate(x.isa, x.fmt.bits, acc, codes, values)
+                quads = [x.quad(group) + (s + V.i32(quad.number)) * V.i32(x.rows) + row for quad in piece.quads]
+                dot.accumulate(x.isa, x.largest, acc, loaded, [x.quads[quad] for quad in quads])
                 self.integers.store(row * V.i32(TILE_ROWS), acc.v)
-        self.scale.store(V.i32(0), V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+
+    def _add_scaled(self, value: Callable[[V.Expr, V.Expr], V.Expr]) -> None:
+        """Add `value(place, row)` times `scale` to every sum."""
+        x = self.x
         with V.loop(0, x.rows) as row, V.loop(0, TILE_ROWS) as lane:
             at = V.let(row * V.i32(TILE_ROWS) + lane)
-            self.sums.store(at, V.fma(V.cast("float32", self.integers[at]), self.scale[lane], self.sums[at]))
+            self.sums.store(at, V.fma(value(at, row), self.scale[lane], self.sums[at]))
 
 
 def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     """What the zero points contribute to 16 outputs: the fixed one is in `corr`, stored ones differ."""
-    correction = V.splat(x.corr[x.first_corr + group.number * V.i32(x.rows) + row])
+    if x.fmt.kind == "min":
+        return V.splat(0)
+    correction = V.splat(_minus_sum(x, group, row))
     if x.fmt.symmetric:
         return correction
     zero = V.cast("int32", x.weights.vector(group.zero))
@@ -155,21 +192,22 @@ def _correction(x: Operands, group: Group, row: V.Expr) -> V.Expr:
     return zero * correction
 
 
-def _load(x: Operands, group: Group, offset: V.Expr, count: int) -> list[V.Expr]:
-    """Codes of `count` vectors from byte `offset` of the group on."""
-    codes: list[V.Expr] = []
+def _minus_sum(x: Operands, group: Group, row: V.Expr) -> V.Expr:
+    """Minus the sum of the group's activations, times the fixed zero point where there is one."""
+    return x.corr[x.first_corr + group.number * V.i32(x.rows) + row]
+
+
+def _load(x: Operands, group: Group, piece: Piece, offset: V.Expr, count: int) -> list[V.Expr]:
+    """Code vectors of `count` steps of a piece; offset: bytes from its first step to the first of them."""
+    found: list[V.Expr] = []
     for v in range(count):
-        at = group.vectors + offset + V.i64(v * VECTOR_BYTES)
-        x.prefetch(at)
-        codes += dot.unpack(x.fmt.bits, x.weights.view(at, "int32x16"))
-    return codes
-
-
-def _quads(x: Operands, group: Group, count: int) -> list[int]:
-    """Which quad, counted from the first vector's, each of `_load`'s code vectors meets."""
-    if x.fmt.bits == 8:
-        return list(range(count))
-    return [quad for v in range(count) for quad in (v, v + group.length // 8)]
+        stored = []
+        for read in piece.reads:
+            at = group.vectors + offset + V.i64((read + v) * VECTOR_BYTES)
+            x.prefetch(at)
+            stored.append(V.let(x.weights.view(at, "int32x16")))
+        found += codes(x.isa, x.fmt, piece, stored)
+    return found
 
 
 assert TILE_ROWS == V.LANES

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from everywhere import aligned
 
 from edgeq.kernels.quantize import corrections
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
+from edgeq.quant.values import dequantized
 
 BLOCK = 16  # chunk buffers hold whole blocks of 16 rows
 
@@ -39,14 +41,11 @@ class Case:
 
     def dequantized(self) -> np.ndarray:
         """f64[N, K]."""
-        codes, scale, zero = self.weights
+        codes, scale, _ = self.weights
         if scale is None:
             return codes.astype(np.float64)
-        w = np.empty(codes.shape)
-        for g, (start, stop) in enumerate(self.fmt.group_bounds(codes.shape[1])):
-            point = self.fmt.zero_point if zero is None else zero[:, g : g + 1].astype(np.float64)
-            w[:, start:stop] = (codes[:, start:stop] - np.float64(point)) * scale[:, g : g + 1].astype(np.float64)
-        return w
+        values = dequantized(*(None if t is None else torch.from_numpy(t) for t in self.weights), self.fmt)
+        return values.numpy().astype(np.float64)
 
 
 def make(rng: np.random.Generator, text: str, N: int, K: int, m: int, extreme: bool = False) -> Case:
@@ -56,10 +55,14 @@ def make(rng: np.random.Generator, text: str, N: int, K: int, m: int, extreme: b
     if fmt.is_float:
         codes = rng.standard_normal((N, K)).astype(f"f{fmt.bits // 8}")
     else:
-        KG, top = fmt.groups(K), (1 << fmt.bits) - 1
+        KG, top = fmt.groups(K) * fmt.meaning.numbers, fmt.codes - 1
         codes = (rng.integers(0, 2, (N, K)) * top if extreme else rng.integers(0, top + 1, (N, K))).astype(np.uint8)
         scale = (rng.random((N, KG)) * 0.01 + 1e-4).astype(np.float16)
+        if fmt.meaning.scale_bytes == 1:
+            scale = np.ldexp(1.0, rng.integers(-12, -5, (N, KG))).astype(np.float16)
         zero = None if fmt.symmetric else rng.integers(0, top + 1, (N, KG)).astype(np.uint8)
+        if fmt.kind == "min":
+            zero = (rng.standard_normal((N, KG)) * 0.05).astype(np.float16)
     q = rng.choice([-127, 127], (m, K)) if extreme else rng.integers(-127, 128, (m, K))
     if m > 2:
         q[1] = 0

@@ -26,6 +26,22 @@ CASES = [
     ("w8", 32, 336, 4, "store", False, True),
     ("w8g32", 96, 80, 16, "gated:gelu", False, False),
     ("w8g128a", 64, 576, 7, "add:relu", True, True),
+    ("w2g64", 33, 208, 5, "store", False, False),
+    ("w2g32a", 16, 48, 3, "store", False, True),
+    ("w2", 16, 1040, 3, "store", False, True),
+    ("w3g32", 17, 112, 3, "store", False, False),
+    ("w3g128a", 16, 336, 9, "store", True, True),
+    ("w3", 16, 1056, 2, "store", False, True),
+    ("w8g64m", 16, 176, 3, "store", False, True),
+    ("w4g32m", 64, 80, 9, "gated:silu", True, False),
+    ("w1g128", 17, 304, 3, "store", False, True),
+    ("t2g64", 16, 144, 3, "store", False, False),
+    ("t1.6g256", 33, 592, 9, "store", True, False),
+    ("t1.6", 16, 1040, 2, "store", False, True),
+    ("nf4g64", 17, 176, 9, "store", False, False),
+    ("nf4", 16, 1040, 2, "store", False, True),
+    ("mxfp4", 33, 176, 9, "store", False, False),
+    ("log4t2g128", 16, 208, 2, "store", False, True),
 ]
 
 
@@ -109,8 +125,9 @@ def test_per_channel_sums_are_exact_integers(lib, rng):
 
 def test_what_has_no_kernel_is_refused():
     w4 = WeightFormat.parse("w4g32")
-    with pytest.raises(UnsupportedError, match="linear_float"):
-        linear_int.gemv(16, 32, WeightFormat.parse("f16"))
+    for text, instead in (("f16", "linear_float"), ("fp8", "linear_float"), ("p2", "planes")):
+        with pytest.raises(UnsupportedError, match=instead):
+            linear_int.gemv(16, 32, WeightFormat.parse(text))
     with pytest.raises(UnsupportedError, match="gate and up"):
         linear_int.gemm(48, 32, w4, "gated:silu")
     with pytest.raises(UnsupportedError, match="swish"):
