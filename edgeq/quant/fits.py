@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from edgeq.quant.codebooks import codebook, planes
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.stored_scale import stored_scale
 
@@ -84,7 +85,7 @@ def offset(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[T
 
 FITS: dict[str, Fit] = {
     "binary": binary, "ternary": ternary, "trits": ternary, "nf": table, "mx": power_of_two, "e4m3": floats,
-    "e5m2": floats, "min": offset,
+    "e5m2": floats, "min": offset, "planes": planes, "codebook": codebook,
 }  # fmt: skip
 
 
