@@ -58,12 +58,12 @@ def gemv(N: int, K: int, epilogue: str = "store", bias: bool = False) -> Kernel:
 
 
 @factory
-def gemm(N: int, K: int, epilogue: str = "store", bias: bool = False) -> Kernel:
+def gemm(N: int, K: int, epilogue: str = "store", bias: bool = False, ld: int = 0) -> Kernel:
     """`gemv` for the m rows of a chunk; unit: 16 outputs of all rows. Writes rows up to the next multiple of 16.
 
-    C parameters: m, w, bias, q u32[M/R][words][R][C], sa f32[M], r and o f32[M][N padded].
+    C parameters: m, w, bias, q u32[M/R][words][R][C], sa f32[M], r and o f32[M][N padded], rows of o `ld` floats apart.
     """
-    linear = _linear(N, K, epilogue, bias)
+    linear = _linear(N, K, epilogue, bias, ld)
 
     def build(isa: Isa) -> Any:
         R = rows(isa)
@@ -135,10 +135,10 @@ def reference(
     return Epilogue.parse(epilogue).reference(y if bias is None else y + bias, r)
 
 
-def _linear(N: int, K: int, epilogue: str, bias: bool) -> Linear:
+def _linear(N: int, K: int, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
     FORMAT.check_width(K)
-    linear = Linear(N, K, FORMAT, Epilogue.parse(epilogue), bias)
+    linear = Linear(N, K, FORMAT, Epilogue.parse(epilogue), bias, ld)
     linear.end.width(N)
     return linear
 

@@ -23,6 +23,7 @@ from edgeq.ir.graph import (
     site,
     value,
 )
+from edgeq.ir.ops.matrix import SIGNS
 from edgeq.ir.verify import is_static
 from edgeq.passes.grids import grid_format, holds_grid, tables_of
 from edgeq.passes.pass_ import Context, Pass, Report, Site, refuse
@@ -159,6 +160,8 @@ def _act(linear: fx.Node, bits: Bits, fmt: WeightFormat, last: bool) -> str:
     """`a8s` asks for a range; where none was measured a linear keeps a scale a token."""
     if fmt.is_float:
         return "a16"
+    if bits.act == "a1":
+        return "a8" if last or str(fmt) != SIGNS else "a1"
     if bits.act == "a8s":
         return "a8s" if op(arguments(linear)["input"]) == "edgeq.fake_quant" else "a8"
     return "a8" if last and bits.act == "a4" else bits.act

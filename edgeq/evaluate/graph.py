@@ -21,6 +21,7 @@ from edgeq.errors import UsageError
 from edgeq.evaluate.windows import Logits
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, needed_for, op, output
 from edgeq.ir.ops.grid import grid
+from edgeq.ir.ops.signs import sign_tokens
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 from edgeq.passes.last_row import ROW_WISE
 from edgeq.quant.format import K_MULTIPLE, WeightFormat
@@ -156,13 +157,16 @@ def head_of(gm: fx.GraphModule) -> fx.Node | None:
 
 
 def rounded(x: Tensor, act: str, scale: Tensor | None = None) -> Tensor:
-    """x `[..., K]` as a linear with activations `act` (`a16`, `a8`, `a8s`, `a4`) reads it."""
+    """x `[..., K]` as a linear with activations `act` (`a16`, `a8`, `a8s`, `a4`, `a1`) reads it."""
     match = ACT.fullmatch(act)
     if match is None:
         raise UsageError(f"activations {act!r} are not known; known: a16, and a8, a4 with s for a static scale")
     bits = int(match[1])
     if bits >= 16:
         return x
+    if bits == 1:
+        signs, mean = sign_tokens(x)
+        return signs * mean[..., None]
     return fake_tokens(x, bits) if scale is None else fake_tensor(x, bits, scale)
 
 

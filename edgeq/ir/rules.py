@@ -15,7 +15,7 @@ from edgeq.ir.hadamard import block_size
 from edgeq.ir.ops.activation import ACTIVATIONS
 from edgeq.ir.ops.attention import CACHE_TYPES
 from edgeq.ir.ops.fake_quant import BITS
-from edgeq.ir.ops.matrix import ACTS
+from edgeq.ir.ops.matrix import ACTS, SIGNS
 
 Rule = Callable[[fx.Node], Iterator[str]]
 
@@ -64,7 +64,7 @@ def qlinear(node: fx.Node) -> Iterator[str]:
     yield from linear(node)
     yield from _format(node)
     given = arguments(node)
-    allowed = ("a16",) if _float_only(given["weight"]) else ACTS
+    allowed = ("a16",) if _float_only(given["weight"]) else [a for a in ACTS if a != "a1" or given["weight"] == SIGNS]
     if given["act"] not in allowed:
         yield f"act {given['act']!r} with weight {given['weight']!r}; expected {' or '.join(allowed)}"
     if (given["act"] == "a8s") != (given["x_scale"] is not None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import fx
 
@@ -10,8 +11,9 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
-from edgeq.kernels import linear_float, linear_int
+from edgeq.kernels import linear_float, linear_int, sparse
 from edgeq.kernels import quantize as quantize_kernels
+from edgeq.lower import binary
 from edgeq.lower.node import only_user, width
 from edgeq.lower.norm import Norm
 from edgeq.lower.plan import NULL, PRIVATE, Arg, Offset, Split, Weight
@@ -38,22 +40,31 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     """Lower an `edgeq.qlinear` with everything fused into it; binds the node that the fused call computes."""
     a = attrs(node)
     fmt = WeightFormat.parse(a["weight"])
-    if not fmt.has_kernel or a["act"] == "a4":
+    if not (fmt.has_kernel or a["act"] == "a1") or a["act"] == "a4":
         raise UnsupportedError(f"{module(node)}: {fmt} with activations {a['act']} has no kernel yet; only simulated")
+    if a["act"] == "a1":
+        return binary.lower_binary(scope, node)
+    if fmt.meaning.sparse and a["act"] == "a16":
+        raise UnsupportedError(f"{module(node)}: {fmt} weights need int8 activations (a8), not a16")
     end = epilogue(scope, node)
     weight = Weight(scope.table.matrix(a["w"], fmt, end.gated, a["w_scale"], a["w_zero"]))
     bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL
     integer = a["act"] in ("a8", "a8s")
     inputs, rows = _quantized(scope, a["x"], fmt, node) if integer else _float(scope, a["x"])
-    out = _output(scope, node, end, rows)
-    family = linear_int if integer else linear_float
+    out = output_view(scope, node, end, rows)
+    family = sparse if fmt.meaning.sparse else linear_int if integer else linear_float
     shape = (width(node), padded(width(a["x"])), fmt, end.text, a["bias"] is not None)
     kernel = family.gemv(*shape) if rows == 1 else family.gemm(*shape, *((out.ld,) if node in scope.places else ()))
-    split, origin = _split(scope, node, end, out), end.node if module(end.node) else node
+    split, origin = split_of(scope, node, end, out), end.node if module(end.node) else node
     for first, count in _passes(scope, rows, 1 if integer else 4, width(a["x"])):
         head = () if rows == 1 else (scope.count(count),)
         moving = (_from(x, first) for x in (*inputs, end.residual or NULL, out))
         scope.call(kernel, (*head, weight, bias, *moving), split, origin)
+    bind(scope, node, end, out)
+
+
+def bind(scope: Scope, node: fx.Node, end: Epilogue, out: View) -> None:
+    """What a linear's call has computed: its own node's value or that of the last one fused into it."""
     scope.env[end.node] = out
     scope.done |= {node, end.node, *(node.users if end.gated or end.residual is not None else ())}
 
@@ -134,22 +145,30 @@ def _quantized(scope: Scope, x: fx.Node, fmt: WeightFormat, node: fx.Node) -> tu
     """Codes, group sums and scale of x (its norm fused in), computed once for linears that share them."""
     value = scope.env[x]
     norm = value if isinstance(value, Norm) else Norm(scope.view(x))
-    zero = fmt.zero_point or 1  # asymmetric: the kernel multiplies by each row's own
-    key = (x, fmt.group_size, zero, attrs(node)["x_scale"])
+    key = (x, *(wanted := _wanted(fmt)), attrs(node)["x_scale"])
     if key not in scope.quantized:
-        scope.quantized[key] = _quantize(scope, norm, fmt, zero, node)
+        scope.quantized[key] = _quantize(scope, norm, wanted, node)
     return scope.quantized[key], norm.view.rows
 
 
-def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.Node) -> tuple[Buffer, ...]:
+def _wanted(fmt: WeightFormat) -> tuple[int, int, int]:
+    """How a linear of this format reads activations: its group size, zero point, and quads that lie together.
+
+    An asymmetric one multiplies the sums of groups by each row's own zero point; a sparse one reads no sums.
+    """
+    return (0, 1, sparse.PANEL_QUADS) if fmt.meaning.sparse else (fmt.group_size, fmt.zero_point or 1, 0)
+
+
+def _quantize(scope: Scope, norm: Norm, wanted: tuple[int, int, int], node: fx.Node) -> tuple[Buffer, ...]:
     rows, one, k = norm.view.rows, norm.view.rows == 1, padded(norm.view.width)
-    sizes = {"codes": k, "sums": 4 * fmt.groups(k), "scale": 4}
+    group_size, zero, quads = wanted
+    sizes = {"codes": k, "sums": 4 * -(-k // (group_size or k)), "scale": 4}
     out = tuple(scope.buffer(name, size, rows, private=one) for name, size in sizes.items())
-    make = quantize_kernels.quantize if one else quantize_kernels.quantize_rows
+    make = quantize_kernels.quantize if one else partial(quantize_kernels.quantize_rows, quads=quads)
     given = norm.weight is not None or norm.kind is None, norm.bias is not None
     size = k if norm.kind is None else norm.view.width
     known = attrs(node)["x_scale"]
-    kernel = make(size, fmt.group_size, zero, norm.kind, norm.eps, norm.offset, *given, static=known is not None)
+    kernel = make(size, group_size, zero, norm.kind, norm.eps, norm.offset, *given, static=known is not None)
     weights = tuple(Weight(scope.table.vector(w)) if w is not None else NULL for w in (norm.weight, norm.bias))
     weights += () if known is None else (Weight(scope.table.vector(known)),)
     count = () if one else (scope.count(rows),)
@@ -157,7 +176,7 @@ def _quantize(scope: Scope, norm: Norm, fmt: WeightFormat, zero: int, node: fx.N
     return out
 
 
-def _output(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
+def output_view(scope: Scope, node: fx.Node, end: Epilogue, rows: int) -> View:
     """Where the result goes: columns reserved for it, the logits, the residual's own place when nobody needs it any
     more, or a new buffer."""
     if node in scope.places:
@@ -188,7 +207,7 @@ def _is_logits(node: fx.Node) -> bool:
     return user.op == "output" or (op(user) in ("aten.div", "aten.tanh", "aten.mul") and _is_logits(user))
 
 
-def _split(scope: Scope, node: fx.Node, end: Epilogue, out: View) -> Split:
+def split_of(scope: Scope, node: fx.Node, end: Epilogue, out: View) -> Split:
     """Output tiles shared out evenly, or whole heads when the heads kernel follows."""
     if node in scope.places:
         return Split("units", padded(out.width) // TILE, 1, share=f"{out.buffer.name}.parts")

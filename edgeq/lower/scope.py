@@ -34,7 +34,7 @@ class Scope:
     builder: RegionBuilder = field(default_factory=RegionBuilder)
     env: dict[fx.Node, Any] = field(default_factory=dict)
     done: set[fx.Node] = field(default_factory=set)
-    quantized: dict[tuple[fx.Node, int, int, fx.Node | None], tuple[Buffer, ...]] = field(default_factory=dict)
+    quantized: dict[tuple[Any, ...], tuple[Buffer, ...]] = field(default_factory=dict)
     buffers: list[Buffer] = field(default_factory=list)
     caches: dict[str, Buffer] = field(default_factory=dict)
     state: dict[str, Buffer] = field(default_factory=dict)

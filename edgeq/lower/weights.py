@@ -14,12 +14,14 @@ from xxhash import xxh64_hexdigest
 from edgeq.frontend.export import attribute
 from edgeq.frontend.weights import Weights, evaluate
 from edgeq.ir.ops.grid import SOURCES
+from edgeq.kernels import binary_pack
 from edgeq.lower.node import expression
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.pack import pack
 from edgeq.quant.quantizer import quantize
 
 TILE = 16
+SIGNS = WeightFormat.parse("w1")
 STORED_BYTES = {"F32": 4.0, "BF16": 2.0, "F16": 2.0, "Q4_0": 18 / 32, "Q4_1": 20 / 32, "Q8_0": 34 / 32}  # a weight
 CHUNK_ROWS = 4096  # rows quantized at a time: bounds memory, large enough to keep numpy busy
 Chunks = Callable[[], Iterator[np.ndarray]]
@@ -82,10 +84,24 @@ class WeightTable:
 
         def chunks() -> Iterator[np.ndarray]:
             if scale is None:
-                return _pack(parts[0](), fmt, method)
+                return _pack(parts[0](), fmt, method, _short_name(node))
             return _pack_stored(parts, fmt)
 
         return self._add(node, str(fmt), layout, "U8", shape, chunks, tuple(tables[1:]))
+
+    def signs(self, node: fx.Node, interleave: bool, scale: fx.Node | None = None) -> str:
+        """A matrix [N, K] as signs and a scale a row, as `kernels/binary_pack.py` stores it; arguments as `matrix`."""
+        n, k = (int(d) for d in node.meta["val"].shape)
+        tables = [table for table in (node, scale) if table is not None]
+        parts = [_interleaved(t, self.weights) if interleave else _plain(t, self.weights) for t in tables]
+
+        def chunks() -> Iterator[np.ndarray]:
+            for found in zip(*(part() for part in parts), strict=True):
+                codes, scales = found if scale is not None else quantize(_pad_columns(found[0]), SIGNS)[:2]
+                yield binary_pack.pack(codes[:, :k].astype(np.int8) * 2 - 1, scales[:, 0])
+
+        layout = f"signs{'~' if interleave else ''}"
+        return self._add(node, str(SIGNS), layout, "U8", (binary_pack.FORMAT.nbytes(n, k),), chunks, tuple(tables[1:]))
 
     def vector(self, node: fx.Node, interleave: bool = False) -> str:
         """Float32 vector (a bias, a norm's weight), padded to 16."""
@@ -245,9 +261,9 @@ def _interleaved(node: fx.Node, weights: Weights) -> Chunks:
     return rows
 
 
-def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat, method: str) -> Iterator[np.ndarray]:
+def _pack(chunks: Iterator[np.ndarray], fmt: WeightFormat, method: str, name: str) -> Iterator[np.ndarray]:
     for w in map(_pad_columns, chunks):
-        yield pack(*quantize(w, fmt, method), fmt).reshape(-1).view(np.uint8)
+        yield pack(*quantize(w, fmt, method, name), fmt).reshape(-1).view(np.uint8)
 
 
 def _pack_stored(parts: list[Chunks], fmt: WeightFormat) -> Iterator[np.ndarray]:

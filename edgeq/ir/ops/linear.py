@@ -32,7 +32,7 @@ def qlinear(
     asymmetric), w holds its codes, u8, and nothing is searched.
 
     act is `a8` (int8, a scale a token from its values), `a8s` (int8, one scale that is known: `x_scale` f32 `[1]`),
-    `a4` (int4, a scale a token; no kernel yet) or `a16` (float).
+    `a4` (int4, a scale a token; no kernel yet), `a1` (signs and mean |x| a token; weight `w1` alone) or `a16` (float).
     """
     stored = None if w_scale is None else Stored(w, w_scale, w_zero)
     y = product(_matrix(w, stored, weight, act), x.reshape(-1, x.shape[-1]), x_scale)

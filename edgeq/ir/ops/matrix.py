@@ -12,13 +12,15 @@ from torch.nn.functional import pad
 from edgeq.errors import UsageError
 from edgeq.ir.ops.fake_quant import largest_code
 from edgeq.ir.ops.grid import grid
+from edgeq.ir.ops.signs import sign_tokens
 
 if TYPE_CHECKING:
     from edgeq.quant.format import WeightFormat
 
 EXACT_FLOAT32 = 2**24  # float32 holds every integer below
-ACTS = ("a8", "a8s", "a4", "a16")
-ACT_BITS = {"a8": 8, "a8s": 8, "a4": 4}
+ACTS = ("a8", "a8s", "a4", "a1", "a16")
+ACT_BITS = {"a8": 8, "a8s": 8, "a4": 4, "a1": 1}
+SIGNS = "w1"  # the format that signs (a1) are multiplied with: signs and one scale a row
 ABSMAX_FLOOR = 1e-20  # a row of zeros has codes 0 instead of 0/0
 
 
@@ -101,8 +103,10 @@ class SimulatedMatrix:
 def quantize_tokens(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
     """Dynamic whole numbers per token. x f32 `[M, K]` -> codes (in f32) `[M, K]`, scale f32 `[M]` = absmax / 127.
 
-    At 4 bits codes reach from -7 to 7 and the scale is absmax / 7.
+    At 4 bits codes reach from -7 to 7 and the scale is absmax / 7; at 1 bit they are signs, the scale mean |x|.
     """
+    if bits == 1:
+        return sign_tokens(x)
     top = largest_code(bits)
     absmax = x.float().abs().amax(-1).clamp(min=ABSMAX_FLOOR)
     return torch.round(x.float() * (top / absmax)[:, None]), absmax / top
@@ -166,6 +170,8 @@ def _check(fmt: WeightFormat, act: str) -> None:
         raise UsageError(f"activations can be {', '.join(ACTS)}, not {act!r}")
     if fmt.float_only and act != "a16":
         raise UsageError(f"weights kept as {fmt} take activations a16, not {act}")
+    if act == "a1" and str(fmt) != SIGNS:
+        raise UsageError(f"activations a1 take weights {SIGNS} (signs and a scale a row), not {fmt}")
 
 
 def _integer(levels: Tensor, scale: Tensor, size: int, act_bits: int) -> IntegerMatrix:
@@ -176,6 +182,7 @@ def _integer(levels: Tensor, scale: Tensor, size: int, act_bits: int) -> Integer
     low, high = int(signed.min()), int(signed.max())
     largest = max(-low, high)
     kept = signed.to(torch.int8) if low >= -128 and high <= 127 else signed
-    exact = torch.float32 if largest_code(act_bits) * largest * size < EXACT_FLOAT32 else torch.float64
+    top = 1 if act_bits == 1 else largest_code(act_bits)
+    exact = torch.float32 if top * largest * size < EXACT_FLOAT32 else torch.float64
     grouped = kept.T.reshape(groups, size, outputs).contiguous()
     return IntegerMatrix(grouped, scale.T.contiguous(), columns, exact, act_bits)
