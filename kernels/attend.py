@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgeq.kernels.attend_shape import Buffers, Shape
-from edgeq.kernels.attend_tile import Block
+from edgeq.kernels.attend_tile import Block, over_blocks
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.naming import symbol
-from edgeq.kernels.vector import Expr, Memory, branch, function, let, loop
+from edgeq.kernels.vector import Expr, Memory, function
 from edgeq.targets.isa import Isa
 
 _ACCESS = {"scratch": "scratch", "o": "out"}
@@ -52,20 +52,7 @@ def attend(
         types = {p: "int32" if p == "pad" else "float32" for p in _POINTERS}
 
         def body(lo: Expr, hi: Expr, *memories: Memory) -> None:
-            at = Buffers(*memories)
-            whole, rest = divmod(S, shape.block)
-            blocks = whole + bool(rest)
-            with loop(lo, hi) as unit:
-                head = let(unit // blocks)
-                number = let(unit - head * blocks)
-                example = let(head // H)
-                args = shape, isa, at, example, let(head - example * H), let(number * shape.block)
-                if not rest:
-                    Block(*args, shape.block).emit()
-                elif not whole:
-                    Block(*args, rest).emit()
-                else:
-                    branch(number < whole, Block(*args, shape.block).emit, Block(*args, rest).emit)
+            over_blocks(Block, shape, isa, Buffers(*memories), lo, hi)
 
         return function(name, isa, [], types, body)
 
@@ -74,9 +61,9 @@ def attend(
 
 
 def units(kernel: Kernel) -> int:
-    """Units of a kernel made by `attend`: `(example * H + head) * blocks + block of queries`."""
-    shape = Shape(**kernel.options)
-    return shape.B * shape.H * -(-shape.S // shape.block)
+    """Units of a kernel made by `attend` or `attend_codes`: `(example * H + head) * blocks + block of queries`."""
+    B, H, S = (kernel.options[size] for size in "BHS")
+    return B * H * -(-S // Shape.block_of(S))
 
 
 def scratch_bytes(kernel: Kernel) -> int:

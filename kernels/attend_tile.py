@@ -27,6 +27,7 @@ from edgeq.kernels.vector import (
     Memory,
     Reg,
     Stack,
+    branch,
     f32,
     fence,
     fma,
@@ -46,8 +47,27 @@ _LOWEST, _HIGHEST = -3e38, 3e38
 _CHAINS = 4  # partial sums of weights
 
 
+def over_blocks(kind: type[Block], shape: Shape, isa: Isa, at: Buffers, lo: Expr, hi: Expr) -> None:
+    """Units lo .. hi - 1, each emitted by a `kind`; the last block of a head may have fewer queries."""
+    whole, rest = divmod(shape.S, shape.block)
+    blocks = whole + bool(rest)
+    with loop(lo, hi) as unit:
+        head = let(unit // blocks)
+        number = let(unit - head * blocks)
+        example = let(head // shape.H)
+        args = shape, isa, at, example, let(head - example * shape.H), let(number * shape.block)
+        if not rest:
+            kind(*args, shape.block).emit()
+        elif not whole:
+            kind(*args, rest).emit()
+        else:
+            branch(number < whole, kind(*args, shape.block).emit, kind(*args, rest).emit)
+
+
 class Block:
     """Queries `first .. first + count - 1` of a head of an example."""
+
+    keeps_scores = False  # weights are only summed, not written over the scores
 
     def __init__(self, shape: Shape, isa: Isa, at: Buffers, example: Expr, head: Expr, first: Expr, count: int):
         self.shape, self.isa, self.at, self.scratch = shape, isa, at, at.scratch
@@ -246,7 +266,8 @@ class Block:
             for v in vectors:
                 at = let(self._at("scores", row, v))
                 weight = exp2(self.scratch.vector(at) - peaks[v], positive=False)
-                self.scratch.store(at, weight)
+                if not self.keeps_scores:
+                    self.scratch.store(at, weight)
                 sums[v][chain].set(sums[v][chain].v + weight)
 
         with loop(0, count // _CHAINS) as i:

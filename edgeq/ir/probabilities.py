@@ -57,7 +57,9 @@ class ProbabilityGrid:
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
-        """Of a logarithmic grid: the levels as integers."""
+        """Of a logarithmic grid, its levels as integers; none of an even one, whose codes are integers."""
+        if not self.tau:
+            return ()
         groups: list[list[int]] = [[]]
         for code in range(self.last):
             if groups[-1] and not self._holds(code - groups[-1][0]):
