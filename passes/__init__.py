@@ -19,6 +19,7 @@ PASSES = {
     "fold-signs": "FoldSigns",
     "gamma-migration": "GammaMigration",
     "gptq": "Gptq",
+    "jsq": "Jsq",
     "last-row": "LastRow",
     "merge-linears": "MergeLinears",
     "osplus": "Osplus",

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from edgeq.errors import UsageError
 from edgeq.ir.ops.fake_quant import fake_quant, largest_code
+from edgeq.quant.kinds import KINDS
 from edgeq.quant.ranges import RANGES, signed_codes
 from edgeq.quant.stored_scale import stored_scale
 
@@ -136,7 +137,7 @@ class QuantSpec:
         """w `[N, K]` as it will be stored, in its own type."""
         if self.weight_bits >= 16:
             return w.half().to(w.dtype) if self.weight_bits == 16 else w
-        if self.kind != "int":
+        if self.kind != "int" and not KINDS[self.kind].sparse:  # pruned or not yet: one grid
             return _on_grid(w, self.format, self.method)
         return fake_weight(w, self.weight_bits, self.group_size, self.symmetric, self.method)
 

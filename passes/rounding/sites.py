@@ -9,12 +9,13 @@ from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.grids import holds_grid
 from edgeq.quant.format import WeightFormat
+from edgeq.quant.kinds import KINDS
 from edgeq.quant.simulate import QuantSpec
 
 
 def format_of(quant: QuantSpec) -> WeightFormat:
     """The format that weights are stored in."""
-    return WeightFormat(quant.weight_bits, quant.group_size, quant.symmetric)
+    return quant.format
 
 
 def decision_key(linear: fx.Node, quant: QuantSpec) -> str:
@@ -29,6 +30,10 @@ def why_declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
         return "its weight is also the token embedding"
     if last:
         return "it makes the output, which has a format of its own"
+    if KINDS[quant.kind].sparse:
+        return "it is stored 2:4, which jsq{compensate=true} rounds"
     if holds_grid(weight):
         return "its weight is on a grid already"
+    if quant.kind != "int" and quant.format.meaning.sparse:
+        return f"it is stored as {quant.format}: the pass jsq chooses what is kept"
     return f"it is stored as f{quant.weight_bits}: nothing to round" if quant.weight_bits >= 16 else ""
