@@ -1,12 +1,12 @@
 """Binary GEMM on this machine, against OpenBLAS's float32 and the CPU's peak; on ARM against float32's loop, modelled.
 
-python benchmarks/kernels_binary.py [--cpu] [--rounds 9] [--json]
+python benchmarks/kernels_binary.py [--cpu] [--only 4096x4096x4096] [--rounds 9] [--json]
 python benchmarks/kernels_binary.py --arm64
 
 Every round runs the peak (exclusive or, popcount, add from registers alone), numpy's float32 product and each kernel,
 one after the other, each on two threads; figures are medians over the rounds, ratios medians of the rounds' ratios. One
 multiply-add counts as two operations. `--cpu` runs one thread and counts its own CPU time: what a busy machine disturbs
-least. `vpopcnt` is the AVX-512 variant with VPOPCNTDQ, where this CPU has it.
+least. `avx512vpopcnt` is the variant with VPOPCNTDQ, where this CPU has it. `--only 4096x4096x4096` measures one shape.
 
 `--arm64` prints llvm-mca's cycles of the hot loops: modelled, nothing runs.
 """
@@ -20,10 +20,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1" if "--cpu" in sys.argv else "2"  # read when numpy is imported
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # or its threads spin for 20 ms into whatever is measured next
 
 import numpy as np
 from kernels_x86 import Alone, Call, Pool, address
@@ -53,7 +53,7 @@ void peak(int64_t steps) {
                      ::: NAMES(), "xmm6", "xmm7", "xmm8", "xmm9", NAMES(1));
 }
 """
-PEAK_STEPS, PEAK_OPS = 2_000_000, 8 * 512 * 2
+PEAK_STEPS, PEAK_OPS = 20_000_000, 8 * 512 * 2
 SHAPES = ((4096, 4096, 4096), (256, 4096, 4096), (256, 1024, 1024))  # m, N, K
 ARM_SHAPE = (512, 4096)  # N, K
 ARM_CPUS = {
@@ -66,13 +66,8 @@ PRODUCTS = {"fmla": 4, "cnt": 128}  # multiply-adds of an instruction
 
 def variants() -> list[Isa]:
     """x86-64 variants that this machine runs, best first."""
-    isas, popcount = find("x86-64").isas, "avx512vpopcntdq"
-    best = isas[0]
-    if popcount not in best.needs:
-        best = replace(best, name="vpopcnt", needs=(*best.needs, popcount), mattr=(*best.mattr, f"+{popcount}"))
-        isas = (best, *isas)
     here = features(CPUINFO.read_text())
-    return [isa for isa in isas if set(isa.needs) <= here]
+    return [isa for isa in find("x86-64").every if set(isa.needs) <= here]
 
 
 def build(kernels: list[Kernel], isas: list[Isa]) -> ctypes.CDLL:
@@ -127,9 +122,9 @@ class Product:
         return lambda t, n: np.matmul(self.signs, weight, out=out) if t == 0 else None, self.tera
 
 
-def calls(isas: list[Isa]) -> dict[str, Call]:
+def calls(isas: list[Isa], only: str) -> dict[str, Call]:
     """What a round runs."""
-    products = [Product(*shape) for shape in SHAPES]
+    products = [Product(*shape) for shape in SHAPES if only in "x".join(map(str, shape))]
     lib = build([p.kernel for p in products], isas)
     found: dict[str, Call] = {}
     if has_peak(isas):
@@ -140,9 +135,9 @@ def calls(isas: list[Isa]) -> dict[str, Call]:
     return found
 
 
-def measure(rounds: int) -> list[dict[str, object]]:
+def measure(rounds: int, only: str = "") -> list[dict[str, object]]:
     """One row a case: median Top/s, and the medians of its ratios to float32's product and to the peak."""
-    work, pool = calls(variants()), Alone() if THREADS == 1 else Pool(THREADS)
+    work, pool = calls(variants(), only), Alone() if THREADS == 1 else Pool(THREADS)
     kept = [{name: amount / pool.seconds(f) for name, (f, amount) in work.items()} for _ in range(rounds + 1)][1:]
     rows: list[dict[str, object]] = []
     for name in work:
@@ -198,10 +193,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arm64", action="store_true", help="modelled cycles on ARM")
     parser.add_argument("--cpu", action="store_true", help="one thread, its CPU time")
+    parser.add_argument("--only", default="", help="shapes whose name contains this")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    rows = modelled() if args.arm64 else measure(args.rounds)
+    rows = modelled() if args.arm64 else measure(args.rounds, args.only)
     if args.json:
         print(json.dumps({"threads": THREADS, "modelled": args.arm64, "rows": rows}))
     else:

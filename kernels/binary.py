@@ -20,13 +20,14 @@ from edgeq.kernels.binary_tile import Operands, emit_counts
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.lanes import lane_numbers
-from edgeq.kernels.linear_frame import Linear, RowSums, blocks
+from edgeq.kernels.linear_frame import PANELS, Linear, RowSums, blocks
 from edgeq.kernels.naming import padded, symbol
 from edgeq.targets.isa import Isa
 
 _POINTERS = {"w": "uint8", "bias": "float32", "q": "int32", "sa": "float32", "r": "float32", "o": "float32"}
 _COUNTED = {"w": "uint8", "q": "int32", "o": "int32"}
 _OPS = ("xnor", "and")
+PASS_BYTES = 512 << 10  # of weights that all rows meet before the next come: half of an L2 cache
 AHEAD = 4096  # bytes of a GEMV's software prefetch, as in linear_int_tile
 
 
@@ -78,7 +79,7 @@ def gemm(N: int, K: int, epilogue: str = "store", bias: bool = False, ld: int = 
                     sums.put(_scaled(x, linear.tile(units[0], t)))
                 linear.finish_rows(units[0], count, m0, sums, lambda row: sa[row], b, r, o)
 
-            blocks(lo, hi, m, R, block)
+            blocks(lo, hi, m, R, block, panels=_panels(isa, linear))
 
         return V.function(linear.name("gemm_binary"), isa, ("m",), _POINTERS, body)
 
@@ -119,7 +120,7 @@ def count_rows(N: int, K: int, op: str = "xnor") -> Kernel:
                 for row, counts in enumerate(emit_counts(_panel(isa, K, w, q, m0, op), linear.tile(units[0], 0))):
                     o.store((m0 + V.i32(row)) * V.i32(padded(N)) + at, _live(at, counts, N))
 
-            blocks(lo, hi, m, R, block)
+            blocks(lo, hi, m, R, block, panels=_panels(isa, linear))
 
         return V.function(name, isa, ("m",), _COUNTED, body)
 
@@ -141,6 +142,13 @@ def _linear(N: int, K: int, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     linear = Linear(N, K, FORMAT, Epilogue.parse(epilogue), bias, ld)
     linear.end.width(N)
     return linear
+
+
+def _panels(isa: Isa, linear: Linear) -> int:
+    """Units to a pass over the rows; ARM's caches may be smaller than `PASS_BYTES`."""
+    if isa.triple.startswith("aarch64"):
+        return PANELS
+    return max(1, PASS_BYTES // (linear.fmt.tile_bytes(linear.K) * linear.end.tiles))
 
 
 def _counter(family: str, N: int, K: int, op: str) -> tuple[str, Linear]:

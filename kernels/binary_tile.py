@@ -13,12 +13,15 @@ products are 16 `eor`, `cnt` and `add`: 24 cycles of two pipes, 12 of four. floa
 
 Widening costs NEON's bytes another 5 %. A GEMV word of 16 outputs takes 6 cycles on N1: memory is slower.
 
-GEMM on x86, share of what the CPU does from registers alone (exclusive or, popcount, add: 4.8 Top/s a thread of a busy
-Zen 5, CPU time, 4096^3, `benchmarks/kernels_binary.py --cpu`; OpenBLAS's float32 0.11):
+GEMM on x86, share of what the CPU does from registers alone (exclusive or, popcount, add: 5.1 Top/s a thread of a busy
+Zen 5, CPU time, 4096^3, `benchmarks/kernels_binary.py --cpu`; OpenBLAS's float32 0.11-0.12):
 
 | version | share |
 |---|---|
-| 8 rows x 1 tile, `vpopcntd`, activations broadcast by the exclusive or | 88 % |
+| 8 rows x 1 tile, `vpopcntd`, activations broadcast by the exclusive or; 16 tiles to a pass over the rows | 86-88 % |
+| the same, 64 tiles (half a megabyte) to a pass: rows are read from L3 a quarter as often | 92-93 % |
+| 128 tiles (all of L2) | 91 % |
+| probe, not kept: 16 rows x 1 tile, half as many loads of weights: 16, 32, 64, 128 tiles to a pass | 89, 91, 93, 91 % |
 | without VPOPCNTDQ, counts by shuffles in bytes (`avx512vnni`) | 33 % |
 | the same on AVX2, 4 rows | 17 % |
 | probe, not kept: 4 rows, carry-save adders (`vpternlogd`) before one count of 8 words | 55 % |

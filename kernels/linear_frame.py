@@ -124,16 +124,17 @@ def ahead(fmt: WeightFormat, K: int, tiles: int) -> int:
 
 
 def blocks(
-    lo: V.Expr, hi: V.Expr, m: V.Expr, rows: int, emit: Callable[[list[V.Expr], V.Expr, V.Expr], None], step: int = 1
-) -> None:
-    """Loops of a chunk, over blocks of `rows` rows and steps of `step` units, `PANELS` units to a pass over the rows.
+    lo: V.Expr, hi: V.Expr, m: V.Expr, rows: int, emit: Callable[[list[V.Expr], V.Expr, V.Expr], None], step: int = 1,
+    panels: int = PANELS,
+) -> None:  # fmt: skip
+    """Loops of a chunk, over blocks of `rows` rows and steps of `step` units, `panels` units to a pass over the rows.
 
     emit(units, count, first row): `units` are the step's; of the last step only `count` are to be stored, and those
     beyond repeat a unit of the range, so that reading them is harmless.
     """
-    with V.loop(V.i32(0), (hi - lo + V.i32(PANELS - 1)) // V.i32(PANELS)) as panel:
-        first = V.let(lo + panel * V.i32(PANELS))
-        last = V.let(V.minimum(first + V.i32(PANELS), hi))
+    with V.loop(V.i32(0), (hi - lo + V.i32(panels - 1)) // V.i32(panels)) as panel:
+        first = V.let(lo + panel * V.i32(panels))
+        last = V.let(V.minimum(first + V.i32(panels), hi))
         steps = (last - first + V.i32(step - 1)) // V.i32(step)
         with V.loop(V.i32(0), (m + V.i32(rows - 1)) // V.i32(rows)) as block, V.loop(V.i32(0), steps) as i:
             unit = V.let(first + i * V.i32(step))
