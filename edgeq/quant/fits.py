@@ -43,6 +43,7 @@ def ternary(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[
         scale = (magnitude * kept).sum(-1) / kept.sum(-1).clamp(min=1)
         kept = magnitude > scale.unsqueeze(-1) / 2
     scale = stored_scale((magnitude * kept).sum(-1) / kept.sum(-1).clamp(min=1), name)
+    kept = magnitude > scale.float().unsqueeze(-1) / 2
     return (1 + torch.sign(groups) * kept).to(torch.uint8), scale, None
 
 

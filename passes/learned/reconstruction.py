@@ -87,7 +87,7 @@ class Reconstruction(Pass):
         self._check(gm, context)
         linears, last = [n for n in calls(gm, "aten.linear") if not is_weight(n)], output_linears(gm)
         quants = {n: replace(quant_of(n, context, self.bits), method=self.range) for n in linears}
-        reasons = {n: why_declined(n, quant, n in last) for n, quant in quants.items()}
+        reasons = {n: why_declined(n, quant, n in last) or _why_not_learned(quant) for n, quant in quants.items()}
         simulated = {n: q for n, q in quants.items() if not reasons[n] or holds_grid(arguments(n)["weight"])}
         if any(True for _ in self._missing(gm, simulated, context)):
             self._learn(gm, simulated, context)
@@ -213,3 +213,8 @@ def _rounded(decision: dict[str, Tensor]) -> Rounded:
 def _errors(decision: dict[str, Tensor]) -> str:
     before, after = decision["errors"].tolist()
     return f"error of its window {before:.3g} -> {after:.3g}"
+
+
+def _why_not_learned(quant: QuantSpec) -> str:
+    """Learned rounding chooses between neighbours of a uniform grid."""
+    return "" if quant.kind == "int" else f"it is stored as {quant.format}: only whole numbers are learned"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from edgeq.passes.rounding.rounded import Rounded
 from edgeq.quant.ranges import RANGES, Grid, minmax, signed_codes
 from edgeq.quant.simulate import QuantSpec
 from edgeq.quant.stored_scale import stored_scale
@@ -56,6 +57,16 @@ class GroupRanges:
     def nearest(self, column: Tensor, group: int) -> Tensor:
         """Nearest `code - zero` of f32 `[N]`, one weight a row, as `edgeq.quant.ranges.signed_codes` rounds it."""
         return torch.round_(column * self._inverse[group]).clamp_(-self.zero[group], self._high[group])
+
+    def subtract(self, column: Tensor, nearest: Tensor, group: int) -> Tensor:
+        """What is left of a column f32 `[N]` when `nearest` times the group's scale is taken off, in place."""
+        return column.addcmul_(nearest, self.wide[group], value=-1)
+
+    def rounded(self, signed: Tensor, groups: Tensor) -> Rounded:
+        """The weight as stored, from `code - zero` f32 `[K, N]` and the group of each column."""
+        codes = (signed + self.zero[groups]).to(torch.uint8).T.contiguous()
+        zero = None if self._quant.symmetric else self.zero.to(torch.uint8).T.contiguous()
+        return Rounded(codes, self.scale.T.contiguous(), zero)
 
     def _find(self, groups: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """Scale and zero `[N, G]` of groups f32 `[N, G, size]` whose first column is `first`."""

@@ -9,7 +9,6 @@ from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.grids import holds_grid
 from edgeq.quant.format import WeightFormat
-from edgeq.quant.kinds import KINDS
 from edgeq.quant.simulate import QuantSpec
 
 
@@ -30,10 +29,8 @@ def why_declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
         return "its weight is also the token embedding"
     if last:
         return "it makes the output, which has a format of its own"
-    if KINDS[quant.kind].sparse:
-        return "it is stored 2:4, which jsq{compensate=true} rounds"
     if holds_grid(weight):
         return "its weight is on a grid already"
     if quant.kind != "int" and quant.format.meaning.sparse:
-        return f"it is stored as {quant.format}: the pass jsq chooses what is kept"
+        return f"it is stored as {quant.format}: jsq{compensate=true} chooses what is kept and rounds it"
     return f"it is stored as f{quant.weight_bits}: nothing to round" if quant.weight_bits >= 16 else ""
