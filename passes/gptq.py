@@ -35,8 +35,8 @@ class Gptq(Pass):
     activations included. Where H is a multiple of the identity this is rounding to nearest. In a language model every
     token counts, the first (an attention sink) too; in an encoder those that are not padding.
 
-    A column is rounded to the nearest of what its group can stand for, in any format: whole numbers, signs, three levels,
-    a table's, floats of 8 bits, two planes. Of linears that share a weight the first one decides.
+    A column is rounded to the nearest of what its group can stand for, in any format: whole numbers, signs, a table of
+    levels, floats of 8 bits, two planes. Of linears that share a weight the first one decides.
 
     Attributes:
         bits: what weights will be quantized to; empty: those of the compile, each linear its own.

@@ -32,5 +32,5 @@ def why_declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
     if holds_grid(weight):
         return "its weight is on a grid already"
     if quant.kind != "int" and quant.format.meaning.sparse:
-        return f"it is stored as {quant.format}: jsq{compensate=true} chooses what is kept and rounds it"
+        return f"it is stored as {quant.format}: jsq{{compensate=true}} chooses what is kept and rounds it"
     return f"it is stored as f{quant.weight_bits}: nothing to round" if quant.weight_bits >= 16 else ""
