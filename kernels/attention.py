@@ -25,9 +25,10 @@ import numpy as np
 
 from edgeq.kernels.attention_tile import BIAS_MARGIN, MAX_ROWS, Buffers, Rows, Shape, attend, max_rows
 from edgeq.kernels.kernel import Kernel, Param, factory
+from edgeq.kernels.kv_blocks import BLOCK
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.transcendental import LOG2E
-from edgeq.kernels.vector import Expr, Memory, Reg, function, i32, let, loop, maximum, minimum
+from edgeq.kernels.vector import Expr, Memory, Reg, function, i32, let, loop, maximum, minimum, select
 from edgeq.targets.isa import Isa
 
 _ACCESS = {
@@ -38,7 +39,7 @@ _ACCESS = {
 @factory
 def decode(
     H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0,
-    bias: bool = False,
+    bias: bool = False, ring: int = 0,
 ) -> Kernel:  # fmt: skip
     """Query heads `lo..hi` of the row at `pos` -> o: f32[H*Dv]; parameters pos, qkv, kc, vc, ks, vs, scratch, o.
 
@@ -46,9 +47,9 @@ def decode(
     when left is -1). `softcap` c: scores become c*tanh(score/c) in natural units. Scratch: `scratch_bytes(context)`.
     `bias`: one more pointer before scratch, f32[H][context + 32]: entry i is added, in natural units, to the scores of
     keys `context - 1 - i` positions back (`distance_table` makes it of biases by distance).
-    Raises UnsupportedError for shapes that the caches cannot hold.
+    `ring`: of caches by blocks (`kv_cache.KvCache`). Raises UnsupportedError for shapes that the caches cannot hold.
     """
-    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias)
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias, ring)
 
     def emit(isa: Isa, lo: Expr, hi: Expr, pos: Expr, *memories: Memory) -> None:
         at, R = _buffers(shape, memories), shape.group
@@ -67,7 +68,7 @@ def decode(
 @factory
 def chunk(
     H: int, HK: int, D: int, Dv: int, ld: int, kv: str, context: int, left: int = -1, softcap: float = 0.0,
-    bias: bool = False,
+    bias: bool = False, ring: int = 0,
 ) -> Kernel:  # fmt: skip
     """Rows of a chunk, causal -> o: f32[m][H*Dv]; parameters m, pos, qkv, kc, vc, ks, vs, scratch, o.
 
@@ -75,21 +76,38 @@ def chunk(
     values of the whole chunk are already in the caches. Rows m.. of the last block get arbitrary values. Otherwise as
     `decode`, whose results it equals bit for bit.
     """
-    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias)
+    shape = Shape(H, HK, D, Dv, ld, kv, context, left, float(softcap), bias, ring)
 
     def emit(isa: Isa, lo: Expr, hi: Expr, m: Expr, pos: Expr, *memories: Memory) -> None:
         at, size, blocks = _buffers(shape, memories), max_rows(isa), let((m + 15) >> 4)
         with loop(lo, hi) as unit:
             head = let(unit // blocks)
             row = let((unit - head * blocks) * 16)
-            with loop(0, (minimum(m - row, i32(16)) + (size - 1)) // size) as t:
-                i = let(row + t * size)
+            group, biases = let(head // shape.group), let(head * shape.bias_span)
+            last = let(pos + m - 1)
+
+            def tile(i: Expr, size: int) -> None:
                 q, o = let(i * ld + head * D), let((i * H + head) * Dv)
-                group, biases = let(head // shape.group), let(head * shape.bias_span)
-                last = let(pos + m - 1)
                 attend(shape, isa, at, Rows(size, q, ld, o, H * Dv, group, let(pos + i), 1, last, biases))
 
+            if shape.cache.blocks:
+                _whole_tiles(row, let(minimum(row + 16, m)), pos, size, tile)
+            else:
+                with loop(0, (minimum(m - row, i32(16)) + (size - 1)) // size) as t:
+                    tile(let(row + t * size), size)
+
     return _kernel("attention_chunk", shape, ("m", "pos"), "query head x block of 16 rows", emit)
+
+
+def _whole_tiles(row: Expr, end: Expr, pos: Expr, largest: int, tile: Callable[[Expr, int], None]) -> None:
+    """Tiles of rows row..end-1 (16 at most) of which none has rows in two blocks of positions, nor rows past `end`."""
+    cut = let(minimum(((pos + row) // BLOCK + 1) * BLOCK - pos, end))
+    with loop(0, 2) as part:
+        i, stop = Reg("int32", select(part == 0, row, cut), lanes=1), let(select(part == 0, cut, end))
+        for size in _tile_sizes(largest):
+            with loop(0, let((stop - i.v) // size)):
+                tile(let(i.v), size)
+                i.set(i.v + size)
 
 
 def scratch_bytes(context: int) -> int:
@@ -137,12 +155,12 @@ def _buffers(shape: Shape, memories: tuple[Memory, ...]) -> Buffers:
 def _kernel(family: str, shape: Shape, scalars: tuple[str, ...], unit: str, emit: Callable[..., None]) -> Kernel:
     name = symbol(
         family, shape.H, shape.HK, shape.D, shape.Dv, shape.ld, shape.kv, shape.context, shape.left, shape.softcap,
-        *(["bias"] if shape.bias else []),
+        *(["bias"] if shape.bias else []), *([shape.ring] if shape.ring else []),
     )  # fmt: skip
     access = {p: a for p, a in _ACCESS.items() if shape.bias or p != "bias"}
 
     def build(isa: Isa) -> Any:
-        types = {p: shape.cache.dtype if p in ("kc", "vc") else "float32" for p in access}
+        types = dict.fromkeys(access, "float32") | shape.cache.pointers(written=False)
         return function(name, isa, scalars, types, lambda *args: emit(isa, *args))
 
     values = (Param(s, "value") for s in scalars)

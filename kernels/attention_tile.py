@@ -5,15 +5,21 @@ products in registers (keys lie with positions in lanes, so a query channel is b
 and the weighted sum of value rows. Every sum has one order whatever the tile: scores add channels 0, 1, ...; softmax
 sums add blocks 0, 1, ... in 16 lanes, then `sum16`; outputs add positions in order. Positions outside a row's window
 add exact zeros. So decode and a chunk agree bit for bit, for any number of threads and on every instruction set.
+
+Of caches of codes (`attention_codes`) only the newest positions are read here, from a ring: blocks of 32 before
+`WINDOW` are left to the codes, and rows of one tile are in one block. Sums over codes come first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from edgeq.errors import UnsupportedError
+from edgeq.kernels.attention_codes import Codes, KeyCodes, ValueCodes
 from edgeq.kernels.elementwise import soft_cap
+from edgeq.kernels.kv_blocks import BLOCK, WINDOW, KvBlocks
 from edgeq.kernels.kv_cache import KvCache
 from edgeq.kernels.lanes import lane_numbers
 from edgeq.kernels.scalars import BY_LANE, Scalars, steps
@@ -64,6 +70,7 @@ class Shape:
     left: int
     softcap: float
     bias: bool = False
+    ring: int = 0
 
     def __post_init__(self) -> None:
         if self.H % self.HK:
@@ -73,7 +80,7 @@ class Shape:
     @property
     def cache(self) -> KvCache:
         """The caches it reads."""
-        return KvCache(self.HK, self.D, self.Dv, self.kv, self.context)
+        return KvCache(self.HK, self.D, self.Dv, self.kv, self.context, self.ring)
 
     @property
     def group(self) -> int:
@@ -148,35 +155,68 @@ class _Tile:
         self.shape, self.isa, self.at, self.rows = shape, isa, at, rows
         begin = shape.first(rows.position)
         end = let(minimum(rows.position + (rows.count - 1) * rows.step, rows.last) + 1)
+        self.blocks, self.coded = (begin >> 4, let((end + 15) >> 4)), (i32(0), i32(0))
+        if shape.cache.blocks:
+            coded = let(maximum((rows.position >> 5) - (WINDOW - 1), begin >> 5))
+            self.coded = let(begin >> 5), coded
+            self.blocks = let((begin >> 5) * 2), self.blocks[1]
+            begin = let(coded * BLOCK)
+        self.blocks = let(self.blocks[0]), self.blocks[1]
         self.positions = begin, end
-        self.blocks = let(begin >> 4), let((end + 15) >> 4)
         self.width = max(1, isa.accumulators // rows.count)
         self.step = BY_LANE if isa.by_lane else 1
+        self.kc, self.vc = (at.ks, at.vs) if shape.cache.blocks else (at.kc, at.vc)
+        self.values = ValueCodes(self._codes(shape.cache.blocks)) if shape.cache.blocks else None
 
     def emit(self) -> None:
         """Scores, softmax, values."""
-        self._scores(min(4, self.width))
-        self._values(min(self.shape.Dv // LANES, self.width), self._softmax())
+        if self.shape.cache.blocks:
+            KeyCodes(self._codes(self.shape.cache.blocks), self._finish).emit(*self.coded)
+        self._stretches(lambda begin, end, shift: self._scores(begin, end, shift, min(4, self.width)))
+        inverse = self._softmax()
+        if self.values:
+            self.values.emit(*self.coded)
+        self._values(min(self.shape.Dv // LANES, self.width), inverse)
 
-    def _scores(self, width: int) -> None:
+    def _codes(self, blocks: KvBlocks) -> Codes:
+        rows, at = self.rows, self.at
+        place = (rows.head, rows.count, rows.q, rows.q_stride, self.shape.span)
+        return Codes(blocks, self.isa, *place, at.qkv, at.kc, at.vc, at.scratch)
+
+    def _stretches(self, emit: Callable[[Expr, Expr, Expr], None]) -> None:
+        """`emit(begin, end, shift)` for float positions whose rows lie together: position p is row `p - shift`."""
+        begin, end = self.positions
+        if self.shape.cache.blocks is None or not self.shape.cache.blocks.wraps:
+            emit(begin, end, i32(0))
+            return
+        ring = i32(self.shape.cache.blocks.ring)
+        start = let(begin // ring * ring)
+        cut = let(minimum(start + ring, end))
+        with loop(0, 2) as s:
+            first, last = let(select(s == 0, begin, cut)), let(select(s == 0, cut, end))
+            emit(first, last, let(start + s * ring))
+
+    def _scores(self, begin: Expr, end: Expr, shift: Expr, width: int) -> None:
         """Base-2 scores into scratch, `width` blocks at a time."""
-        begin, end = self.blocks
+        # a stretch begins with a block of positions, or is empty and begins anywhere
+        begin = let((begin + 15) >> 4) if self.shape.cache.blocks else let(begin >> 4)
+        end = let((end + 15) >> 4)
         whole = let((end - begin) // width)
         with loop(0, whole) as i:
-            self._score_blocks(let(begin + i * width), width)
+            self._score_blocks(let(begin + i * width), shift, width)
         if width > 1:
             with loop(begin + whole * width, end) as b:
-                self._score_blocks(b, 1)
+                self._score_blocks(b, shift, 1)
 
-    def _score_blocks(self, block: Expr, width: int) -> None:
+    def _score_blocks(self, block: Expr, shift: Expr, width: int) -> None:
         shape, rows = self.shape, self.rows
         acc = self._accumulators(width)
-        keys = let(shape.cache.key_at(rows.head, block * LANES, 0))
+        keys = let(shape.cache.floats.key_at(rows.head, block * LANES - shift, 0))
         with loop(0, shape.D // self.step) as i:
             q = Scalars(self.at.qkv, [rows.q + r * rows.q_stride + i * self.step for r in range(rows.count)], self.step)
             for u in range(self.step):
                 first = keys + (i * self.step + u) * LANES
-                k = [let(self._load(self.at.kc, first + j * shape.D * LANES)) for j in range(width)]
+                k = [let(self._load(self.kc, first + j * shape.D * LANES)) for j in range(width)]
                 self._multiply(acc, q, u, k)
         for r, line in enumerate(acc):
             for j, a in enumerate(line):
@@ -253,15 +293,22 @@ class _Tile:
     def _value_vectors(self, first: Expr, width: int, inverse: Stack) -> None:
         shape, rows = self.shape, self.rows
         acc = self._accumulators(width)
-        values = let(shape.cache.value_at(rows.head, 0, first * LANES))
+        if self.values:
+            for r, line in enumerate(acc):
+                for j, a in enumerate(line):
+                    a.set(self.values.sums(r, first + j))
 
-        def add(t: Expr, step: int) -> None:
+        def add(t: Expr, step: int, rows_at: Expr) -> None:
             p = Scalars(self.at.scratch, [r * shape.span + t for r in range(rows.count)], step)
             for u in range(step):
-                v = [let(self._load(self.at.vc, values + (t + u) * shape.Dv + j * LANES)) for j in range(width)]
+                v = [let(self._load(self.vc, rows_at + (t + u) * shape.Dv + j * LANES)) for j in range(width)]
                 self._multiply(acc, p, u, v)
 
-        steps(*self.positions, self.step, add)
+        def stretch(begin: Expr, end: Expr, shift: Expr) -> None:
+            rows_at = let(shape.cache.floats.value_at(rows.head, i32(0) - shift, first * LANES))
+            steps(begin, end, self.step, partial(add, rows_at=rows_at))
+
+        self._stretches(stretch)
         for r, line in enumerate(acc):
             for j, a in enumerate(line):
                 self.at.o.store(rows.o + r * rows.o_stride + (first + j) * LANES, a.v * splat(inverse[r]))
@@ -280,4 +327,4 @@ class _Tile:
     def _load(self, cache: Memory, at: Expr) -> Expr:
         """16 elements of a cache as float32 (without the scales of an i8 cache)."""
         vector = cache.vector(at)
-        return from_half(self.isa, vector) if self.shape.kv == "f16" else cast("float32", vector)
+        return from_half(self.isa, vector) if self.shape.cache.floats.kv == "f16" else cast("float32", vector)

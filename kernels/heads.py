@@ -19,7 +19,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.kernels import norm
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.kv_cache import KvCache
-from edgeq.kernels.kv_store import store_key, store_value
+from edgeq.kernels.kv_store import Writer
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.vector import (
     LANES,
@@ -44,19 +44,20 @@ _ACCESS = ("inout", "weight", "weight", "weight", "weight", "inout", "inout", "i
 @factory
 def heads(
     H: int, HK: int, D: int, Dv: int, q_norm: bool, k_norm: bool, eps: float, offset: float, rope_dims: int, kv: str,
-    context: int, q_scale: float,
+    context: int, q_scale: float, ring: int = 0,
 ) -> Kernel:  # fmt: skip
     """Rows `f32[m][H*D + HK*D + HK*Dv]` at positions pos..pos+m-1: q in place (times q_scale), k and v to the caches.
 
     Parameters m, pos, qkv, qw, kw, cos, sin, kc, vc, ks, vs; qw, kw: f32[D]; cos, sin: f32[context][rope_dims / 2].
-    The k part of qkv is overwritten too. Raises UnsupportedError for sizes that are no multiples of 16 or a
-    `rope_dims` that is no multiple of 8.
+    The k part of qkv is overwritten too. `ring`: of caches by blocks (`kv_cache.KvCache`). Raises
+    UnsupportedError for sizes that are no multiples of 16 or a `rope_dims` that is no multiple of 8.
     """
-    cache = KvCache(HK, D, Dv, kv, context)
+    cache = KvCache(HK, D, Dv, kv, context, ring)
     if rope_dims % 8 or not 0 <= rope_dims <= D:
         raise UnsupportedError(f"rotary embedding of {rope_dims} channels in heads of {D}: need 8 n up to {D}")
     norms = f"{'q' * q_norm}{'k' * k_norm}" or "n"
     name = symbol("heads", H, HK, D, Dv, norms, float(eps), float(offset), rope_dims, kv, context, float(q_scale))
+    name = f"{name}_{ring}" if ring else name
     turn = _Rotation(D, rope_dims, float(eps), float(offset))
     ld = (H + HK) * D + HK * Dv
 
@@ -66,16 +67,20 @@ def heads(
     ) -> None:  # fmt: skip
         with loop(_at_most(lo, H), _at_most(hi, H)) as h, loop(0, m) as r:
             turn.emit(x, let(r * ld + h * D), qw if q_norm else None, cos, sin, pos + r, float(q_scale))
-        with loop(_between(lo, H, HK), _between(hi, H, HK)) as h, loop(0, m) as r:
-            at = let(r * ld + (H + h) * D)
-            turn.emit(x, at, kw if k_norm else None, cos, sin, pos + r, 1.0)
-            store_key(cache, isa, x, at, h, let(pos + r), kc, ks)
-        with loop(_between(lo, H + HK, HK), _between(hi, H + HK, HK)) as h, loop(0, m) as r:
-            store_value(cache, isa, x, let(r * ld + (H + HK) * D + h * Dv), h, let(pos + r), vc, vs)
+        writer = Writer(cache, isa, pos, m, kc, vc, ks, vs)
+        with loop(_between(lo, H, HK), _between(hi, H, HK)) as h:
+            with loop(0, m) as r:
+                at = let(r * ld + (H + h) * D)
+                turn.emit(x, at, kw if k_norm else None, cos, sin, pos + r, 1.0)
+                writer.key(x, at, h, r)
+            writer.key_blocks(h)
+        with loop(_between(lo, H + HK, HK), _between(hi, H + HK, HK)) as h:
+            with loop(0, m) as r:
+                writer.value(x, let(r * ld + (H + HK) * D + h * Dv), h, r)
+            writer.value_blocks(h)
 
     def build(isa: Isa) -> Any:
-        stored = "int16" if kv == "f16" else cache.dtype  # halves are written as bits
-        types = {p: stored if p in ("kc", "vc") else "float32" for p in _POINTERS}
+        types = dict.fromkeys(_POINTERS, "float32") | cache.pointers(written=True)
         return function(name, isa, ["m", "pos"], types, partial(body, isa))
 
     params = (Param(p, a) for p, a in zip(_POINTERS, _ACCESS, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 from edgeq.kernels.half import half_bits
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.kv_cache import TINY, KvCache
+from edgeq.kernels.kv_quantize import BlockWriter
 from edgeq.kernels.naming import symbol
 from edgeq.kernels.vector import (
     LANES,
@@ -19,6 +20,7 @@ from edgeq.kernels.vector import (
     f32,
     fence,
     function,
+    i32,
     let,
     loop,
     max16,
@@ -33,32 +35,71 @@ _POINTERS = ("k", "v", "kc", "vc", "ks", "vs")
 
 
 @factory
-def store(HK: int, D: int, Dv: int, ld: int, kv: str, context: int) -> Kernel:
+def store(HK: int, D: int, Dv: int, ld: int, kv: str, context: int, ring: int = 0) -> Kernel:
     """Rows of k and v -> positions pos..pos+m-1 of the caches; parameters m, pos, k, v, kc, vc, ks, vs; unit: key head.
 
     k: f32[m][ld], head h at h*D; v: f32[m][ld], head h at h*Dv. Caches as `kv_cache.KvCache`, which raises
-    UnsupportedError for sizes that it cannot hold. What it stores, `heads` stores bit for bit.
+    UnsupportedError for sizes that it cannot hold. What it stores, `heads` stores bit for bit. `ring`: of caches by
+    blocks.
     """
-    cache = KvCache(HK, D, Dv, kv, context)
-    name = symbol("kv_store", HK, D, Dv, ld, kv, context)
+    cache = KvCache(HK, D, Dv, kv, context, ring)
+    name = symbol("kv_store", HK, D, Dv, ld, kv, context, *([ring] if ring else []))
 
     def body(isa: Isa, lo: Expr, hi: Expr, m: Expr, pos: Expr, k: Memory, v: Memory, *caches: Memory) -> None:
-        kc, vc, ks, vs = caches
-        with loop(lo, hi) as h, loop(0, m) as r:
-            row, position = let(r * ld), let(pos + r)
-            store_key(cache, isa, k, let(row + h * D), h, position, kc, ks)
-            store_value(cache, isa, v, let(row + h * Dv), h, position, vc, vs)
+        writer = Writer(cache, isa, pos, m, *caches)
+        with loop(lo, hi) as h:
+            with loop(0, m) as r:
+                row = let(r * ld)
+                writer.key(k, let(row + h * D), h, r)
+                writer.value(v, let(row + h * Dv), h, r)
+            writer.key_blocks(h)
+            writer.value_blocks(h)
 
     def build(isa: Isa) -> Any:
-        stored = "int16" if kv == "f16" else cache.dtype  # halves are written as bits
-        types = {p: stored if p in ("kc", "vc") else "float32" for p in _POINTERS}
+        types = dict.fromkeys(_POINTERS, "float32") | cache.pointers(written=True)
         return function(name, isa, ["m", "pos"], types, partial(body, isa))
 
     params = (Param(p, "in" if p in "kv" else "inout") for p in _POINTERS)
     return Kernel(name, (Param("m", "value"), Param("pos", "value"), *params), build, "key head")
 
 
-def store_key(
+class Writer:
+    """Emits what puts rows 0..m-1, at positions pos.., into caches; memories as `KvCache.pointers(written=True)`."""
+
+    def __init__(
+        self, cache: KvCache, isa: Isa, pos: Expr, m: Expr, kc: Memory, vc: Memory, ks: Memory, vs: Memory
+    ) -> None:
+        self.cache, self.isa, self.pos, self.m = cache, isa, pos, m
+        self.blocks = BlockWriter(cache.blocks, isa) if cache.blocks else None
+        self.kc, self.vc, self.ks, self.vs = kc, vc, ks, vs
+
+    def key(self, x: Memory, at: Expr, head: Expr, row: Expr) -> None:
+        """The D floats at element `at` of x."""
+        kc = self.ks if self.blocks else self.kc
+        _store_key(self.cache.floats, self.isa, x, at, head, self._slot(row), kc, self.ks)
+
+    def value(self, x: Memory, at: Expr, head: Expr, row: Expr) -> None:
+        """The Dv floats at element `at` of x."""
+        vc = self.vs if self.blocks else self.vc
+        _store_value(self.cache.floats, self.isa, x, at, head, self._slot(row), vc, self.vs)
+
+    def key_blocks(self, head: Expr) -> None:
+        """After all rows: key blocks of this head that are whole now."""
+        if self.blocks:
+            self.blocks.keys(head, self.pos, self.m, self.ks, self.kc)
+
+    def value_blocks(self, head: Expr) -> None:
+        """After all rows: value blocks of this head that are whole now."""
+        if self.blocks:
+            self.blocks.values(head, self.pos, self.m, self.vs, self.vc)
+
+    def _slot(self, row: Expr) -> Expr:
+        position = let(self.pos + row)
+        wraps = self.cache.blocks is not None and self.cache.blocks.wraps
+        return let(position % i32(self.cache.floats.context)) if wraps else position
+
+
+def _store_key(
     cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, kc: Memory, ks: Memory
 ) -> None:
     """Emit: the D floats at element `at` of x -> key cache of a head and position."""
@@ -70,7 +111,7 @@ def store_key(
             kc.store(to + (i * LANES + lane) * LANES, part(codes, lane, 1))
 
 
-def store_value(
+def _store_value(
     cache: KvCache, isa: Isa, x: Memory, at: Expr, head: Expr, position: Expr, vc: Memory, vs: Memory
 ) -> None:
     """Emit: the Dv floats at element `at` of x -> value cache of a head and position."""
