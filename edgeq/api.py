@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 def compile(
     model: str,
     target: str = "native",
-    bits: str = "w4a8",
+    bits: str = "",
     output: str | Path = "edgeq-out",
     context: int = 2048,
     chunk: int = 256,
@@ -46,13 +46,15 @@ def compile(
     max_ppl_increase: str = "",
     target_latency: str = "",
     eval_text: str = "",
+    requantize: bool = False,
 ) -> Artifact:
     """Compile a Hugging Face model into a folder that runs on `target` with nothing else installed.
 
     Args:
         model: a folder with safetensors, a hub id, a GGUF file, or `demo:smollm2-135m`.
         target: a name of `edgeq targets`.
-        bits: the bits grammar, `w4a8g128kv8`; see docs/bits.md.
+        bits: the bits grammar, `w4a8g128kv8`; see docs/bits.md. "": w4a8, but a quantized checkpoint keeps its codes;
+            `keepa16` keeps them with other activations (docs/imports.md).
         output: folder to make; it appears whole or not at all.
         context: most tokens (prompt and answer) that the artifact can hold; lowered to what the model was trained for.
         chunk: rows of one prefill chunk.
@@ -78,6 +80,7 @@ def compile(
         max_ppl_increase: "2%": the most that perplexity may rise above the float model's.
         target_latency: "5ms/token": the most that a token may take (a run, of a model that takes no tokens).
         eval_text: file to measure perplexity on; "": text that no pass measures.
+        requantize: quantize again what a quantized checkpoint holds and cannot keep.
 
     Returns:
         The artifact, not yet loaded: nothing runs before its first use.
@@ -91,7 +94,7 @@ def compile(
         "calib": calib, "lengths": lengths, "batch": batch, "image_size": image_size, "points": points,
         "recipe": recipe, "passes": passes, "calib_samples": calib_samples, "calib_length": calib_length, "seed": seed,
         "formats": formats, "target_size": target_size, "max_ppl_increase": max_ppl_increase,
-        "target_latency": target_latency, "eval_text": eval_text,
+        "target_latency": target_latency, "eval_text": eval_text, "requantize": requantize,
     }  # fmt: skip
     return _compile(options, Path(output), overwrite, resume, progress)
 
@@ -162,6 +165,8 @@ def _compile(given: dict[str, Any], output: Path, overwrite: bool, resume: bool,
     from edgeq.compiling.options import make_options
 
     given, goal = taken(given)
+    if goal:  # formats are chosen: of a quantized checkpoint too
+        given = {**given, "bits": given.get("bits") or "w4a8"}
     options = make_options(**given)
     check_output(output, overwrite)
     from edgeq.compiling.compiler import compile_into

@@ -89,7 +89,8 @@ class Quantize(Pass):
         for node in calls(gm, "aten.linear", "aten.embedding"):
             if op(node) == "aten.embedding":
                 if _reads_tokens(gm, node):
-                    chosen[node] = head, ""
+                    own = grid_format(arguments(node)["weight"])
+                    chosen[node] = WeightFormat.parse(own) if own else head, ""
                 elif static and not is_weight(node):
                     chosen[node] = WeightFormat.parse("f32"), ""
             else:
@@ -115,9 +116,7 @@ class Quantize(Pass):
         x, scale = _source(given.get("input")), _scale(given.get("input")) if act == "a8s" else None
         with gm.graph.inserting_before(node):
             if op(node) == "aten.embedding":
-                new = insert(
-                    gm.graph, "edgeq.qembedding", given["indices"], given["weight"], weight=str(fmt), like=node
-                )
+                new = _qembedding(gm.graph, node, fmt)
             else:
                 assert x is not None
                 new = _qlinear(gm.graph, node, x, scale, fmt, act)
@@ -147,6 +146,13 @@ def _own_format(linear: fx.Node, formats: Mapping[str, str], last: bool) -> Weig
     return format_of(hf_name(linear), formats, exact=last) if text is None else WeightFormat.parse(text)
 
 
+def _qembedding(graph: fx.Graph, node: fx.Node, fmt: WeightFormat) -> fx.Node:
+    given = arguments(node)
+    weight = given["weight"]
+    tables = tables_of(weight) if grid_format(weight) == str(fmt) else (weight, None, None)
+    return insert(graph, "edgeq.qembedding", given["indices"], *tables, weight=str(fmt), like=node)
+
+
 def _qlinear(graph: fx.Graph, node: fx.Node, x: fx.Node, scale: fx.Node | None, fmt: WeightFormat, act: str) -> fx.Node:
     given = arguments(node)
     weight, how = given["weight"], {"weight": str(fmt), "act": act, "like": node}
@@ -158,7 +164,7 @@ def _qlinear(graph: fx.Graph, node: fx.Node, x: fx.Node, scale: fx.Node | None, 
 
 def _act(linear: fx.Node, bits: Bits, fmt: WeightFormat, last: bool) -> str:
     """`a8s` asks for a range; where none was measured a linear keeps a scale a token."""
-    if fmt.is_float:
+    if fmt.float_only:
         return "a16"
     if bits.act == "a1":
         return "a8" if last or str(fmt) != SIGNS else "a1"

@@ -15,7 +15,7 @@ from edgeq.artifact.storage import Component, StoredTensor, components
 from edgeq.errors import ArtifactError
 
 SCHEMA_VERSION = 3
-LATER = ("budget",)  # what the first artifacts of this schema lack
+LATER = ("budget", "imports")  # what the first artifacts of this schema lack
 AGAIN = "compile it again or copy the folder again"
 
 
@@ -41,6 +41,8 @@ class Manifest:
         declined: sites that a pass left alone: `pass`, `module`, `reason`.
         extra: sections of commands that ran later: latency, quality.
         budget: what was promised of size, perplexity and latency, and what is kept (docs/budgets.md); {}: nothing.
+        imports: what became of each weight that the checkpoint held quantized: `name`, `source`, `outcome`, `format`,
+            `rounding` (of scales, relative), `reason` (docs/imports.md); []: it held floats.
     """
 
     edgeq: str
@@ -60,6 +62,7 @@ class Manifest:
     declined: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] = field(default_factory=dict)
+    imports: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def storage(self) -> list[Component]:

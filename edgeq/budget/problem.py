@@ -21,6 +21,7 @@ from edgeq.compiling.measured import open_measured
 from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import Prepared
 from edgeq.errors import UsageError
+from edgeq.imports.plan import refuse_kept
 from edgeq.sensitivity.result import NATS, Sensitivity
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def pose(prepared: Prepared, options: Options, goal: Goal, progress: Progress, s
     Raises:
         UsageError: bits that leave nothing to choose, a perplexity of a model that has none, no samples.
     """
+    refuse_kept(prepared.source, "a budget")
     check_bits(options)
     check_goal(goal, prepared)
     data = open_measured(options, prepared.source, progress)

@@ -44,7 +44,8 @@ def _formats(ctx: click.Context, option: click.Parameter, file: Path | None) -> 
 @click.argument("model", required=False)
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Options of an artifact's edgeq.json, or a file.")
 @click.option("--target", default="native", show_default=True, help="What to compile for; `edgeq targets` lists them.")
-@click.option("--bits", default="w4a8", show_default=True, help="Bits of weights, activations, KV cache: w4a8g64kv8.")
+@click.option("--bits", default="", help="Weights, activations, KV cache: w4a8g64kv8  [default: w4a8, or codes kept].")
+@click.option("--requantize", is_flag=True, help="Quantize again what a quantized checkpoint cannot keep.")
 @click.option("--formats", type=click.Path(path_type=Path), callback=_formats, help=FORMATS)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--target-size", default="", metavar="60MB", help=SIZE)
@@ -76,7 +77,7 @@ def command(
 ) -> None:  # fmt: skip
     """Compile MODEL: a local Hugging Face folder, a hub id, a GGUF file, or demo:NAME."""
     from edgeq.cli.budget_text import budget_text
-    from edgeq.cli.describe import summary, summary_text
+    from edgeq.cli.describe import imports_text, summary, summary_text
     from edgeq.cli.run_kinds import example
 
     options = _given(ctx)
@@ -100,7 +101,7 @@ def command(
     if as_json:
         console.print_json(result)
     else:
-        click.echo(f"{summary_text(result)}{budget_text(artifact.manifest)}")
+        click.echo(f"{summary_text(result)}{imports_text(artifact.manifest)}{budget_text(artifact.manifest)}")
         click.echo(f"compiled in {result['compile_seconds']:.1f} s")
         if line := example(artifact):
             console.note(f"try: {line}")

@@ -52,6 +52,14 @@ def summary_text(facts: dict[str, Any]) -> str:
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items() if value)
 
 
+def imports_text(manifest: Manifest) -> str:
+    """Lines on what became of a quantized checkpoint's weights; "" of one of floats."""
+    from edgeq.imports.record import receipt
+
+    lines = receipt(manifest.get("imports") or [])
+    return "".join(f"\n{'imported:' if not i else '':9}{line}" for i, line in enumerate(lines))
+
+
 def _recipe(recipe: dict[str, Any]) -> str:
     """`fast: smooth on 8 windows of 512 tokens of notes.txt`; "" of an artifact that holds none."""
     if not recipe:

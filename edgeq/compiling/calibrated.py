@@ -15,6 +15,8 @@ from edgeq.compiling.recipes import kind_of, measures, pipelines, recipe_of
 from edgeq.compiling.refusals import refuse_idle_data, refuse_without_samples
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
+from edgeq.imports.plan import formats_of
+from edgeq.imports.record import keeps_codes
 from edgeq.ir.graph import calls, inputs
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
@@ -49,7 +51,7 @@ def run_all(
     """
     by_length = sorted(entries, key=lambda e: (-e.length, e.batch))  # the longest is measured, for all
     kind = kind_of(entries)
-    options = replace(options, recipe=recipe_of(options, kind))
+    options = settled(options, source, kind)
     tried = pipelines(options, kind)
     refuse_idle_data(options, tried)
     measured = open_measured(options, source, progress, wanted=len(tried) > 1 or measures(tried[0]))
@@ -58,7 +60,7 @@ def run_all(
         samples = Chained(entries, source.weights, measured.samples, progress).samples
         shared = Context(
             source.weights, samples=samples, decisions=kept, progress=progress, bits=options.bits,
-            formats=options.formats,
+            formats=formats_of(source, options),
         )  # fmt: skip
         resolved = options.resolved or _resolve(by_length, shared, tried, measured)
         refuse_without_samples(options, resolved.passes, by_length, measured)
@@ -72,6 +74,14 @@ def run_all(
             "calibration": measured.record() or (options.resolved.calibration if options.resolved else {}),
         }
     return Passed(shared.reports, recipe)
+
+
+def settled(options: Options, source: Source, kind: str) -> Options:
+    """The recipe that the model gets: none where it keeps codes that it was quantized to."""
+    if keeps_codes(source.imports):
+        return replace(options, weights="kept" if options.weights == "default" else options.weights, recipe="")
+    weights = "bits" if options.weights == "default" else options.weights
+    return replace(options, weights=weights, recipe=recipe_of(options, kind))
 
 
 def run_entry(entry: EntryGraph, bits: Bits, context: int, shared: Context, passes: Sequence[str]) -> list[Report]:
@@ -98,7 +108,7 @@ def own_passes(entry: EntryGraph, bits: Bits, context: int) -> list[Pass]:
 
 def describe(options: Options, resolved: Resolved, measured: Measured) -> str:
     """One line: `balanced: smooth{alpha=0.5,powers=true} on 8 windows of 512 tokens of notes.txt`."""
-    name = "of --pass" if options.passes else options.recipe
+    name = "of --pass" if options.passes else options.recipe or "codes as imported"
     said = f"{name}: {', '.join(resolved.passes) or 'no calibrated passes'}"
     if not measured.wanted:
         return said

@@ -17,6 +17,7 @@ from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import Prepared, prepare, resolved_context
 from edgeq.frontend.entries import EntryGraph
 from edgeq.frontend.source import Source
+from edgeq.imports.record import to_json
 from edgeq.lower.build import WEIGHTS, stored_tensors, write_library, write_weights
 from edgeq.lower.describe import describe_entry, describe_kernel, describe_memory
 from edgeq.lower.emit import WeightsInfo
@@ -69,6 +70,7 @@ def write_artifact(
         memory=describe_memory(plan, info.file_bytes, chunk if prepared.decodes else 0),
         task=_task(source, entries),
         recipe=passed.recipe,
+        imports=to_json(source.imports),
         declined=[{"pass": r.name, "module": s.module, "reason": s.what} for r in passed.reports for s in r.declined],
     )
     manifests.write(manifest, folder)

@@ -21,6 +21,7 @@ KINDS = {
     **dict.fromkeys(("lengths", "batch", "image_size"), "a list of whole numbers"),
     "passes": "a list of texts",
     "formats": "an object of texts",
+    "requantize": "true or false",
 }
 OPTIONAL = ("revision", "image_size")  # may be null
 # What the passes of a recipe and their measurements do not depend on.
@@ -80,6 +81,10 @@ def _plain(value: Any) -> Any:
 
 def _check(file: Path, key: str, value: Any) -> None:
     """Raise UsageError for a value of another JSON type than the argument's."""
+    if KINDS[key] == "true or false":
+        if not isinstance(value, bool):
+            raise UsageError(f"-c {file}: {key} is {json.dumps(value)}; give {KINDS[key]}")
+        return
     whole = dict if KINDS[key].startswith("an object") else list if KINDS[key].startswith("a list") else None
     items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
     kind = str if "text" in KINDS[key] else int

@@ -13,6 +13,8 @@ from edgeq.quant.bits import Bits
 from edgeq.quant.format import WeightFormat
 from edgeq.targets import Target, find
 
+KEEP = "keep"  # in --bits: weights as a quantized checkpoint holds them
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -40,6 +42,8 @@ class Options:
         samples, length: how much is measured, 0: as much as the recipe says. seed: of everything drawn at random.
         resolved: of an earlier compile that this one repeats.
         formats: weight formats of single linears, Hugging Face names or patterns -> `w4g64a`.
+        weights: what a quantized checkpoint's weights become: "bits" as `bits` says, "kept" their codes, "default" the
+            same where it is quantized at all. requantize: codes that cannot be kept may be quantized again.
     """
 
     model: str
@@ -57,12 +61,14 @@ class Options:
     seed: int = 0
     resolved: Resolved | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
+    weights: str = "bits"
+    requantize: bool = False
 
 
 def make_options(
     model: str,
     target: str = "native",
-    bits: str = "w4a8",
+    bits: str = "",
     context: int = 2048,
     chunk: int = 256,
     revision: str | None = None,
@@ -78,16 +84,21 @@ def make_options(
     seed: int = 0,
     resolved: Resolved | None = None,
     formats: Mapping[str, str] | None = None,
+    requantize: bool = False,
 ) -> Options:
-    """Options from what the command line and `edgeq.compile` take; raises UsageError for what means nothing."""
+    """Options from what the command line and `edgeq.compile` take; raises UsageError for what means nothing.
+
+    bits: `""` is w4a8, or the codes of a quantized checkpoint; `"keepa16kv8"` those codes with other activations.
+    """
     _at_least(1, context=(context,), chunk=(chunk,), lengths=lengths, batch=batch, points=(points,))
     _at_least(0, calib_samples=(calib_samples,), calib_length=(calib_length,), seed=(seed,))
     size = _image_size(image_size)
     shapes = Shapes(tuple(sorted(set(batch))), tuple(sorted(set(lengths))), size, points)
-    chosen, parsed = find(target), Bits.parse(bits)
+    text, weights = _weights(bits)
+    chosen, parsed = find(target), Bits.parse(text)
     return Options(
         model, chosen, parsed, context, chunk, revision, calib, shapes, _recipe(recipe, passes), _spelt(passes),
-        calib_samples, calib_length, seed, resolved, _formats(formats or {}),
+        calib_samples, calib_length, seed, resolved, _formats(formats or {}), weights, requantize,
     )  # fmt: skip
 
 
@@ -97,7 +108,7 @@ def record(options: Options) -> dict[str, Any]:
     return {
         "model": options.model,
         "target": options.target.name,
-        "bits": str(options.bits),
+        "bits": KEEP + str(options.bits).removeprefix("w4") if options.weights == "kept" else str(options.bits),
         "context": options.context,
         "chunk": options.chunk,
         "revision": options.revision,
@@ -112,7 +123,18 @@ def record(options: Options) -> dict[str, Any]:
         "calib_length": options.length,
         "seed": options.seed,
         "formats": dict(options.formats),
+        "requantize": options.requantize,
     }
+
+
+def _weights(bits: str) -> tuple[str, str]:
+    """(the bits grammar's text, `Options.weights`)."""
+    plain = bits.strip().lower()
+    if not plain:
+        return "w4a8", "default"
+    if plain.startswith(KEEP):
+        return f"w4{plain.removeprefix(KEEP) or 'a8'}", "kept"
+    return bits, "bits"
 
 
 def _formats(given: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from edgeq.compiling.refusals import refuse_idle, refuse_unknown_modules
 from edgeq.errors import UsageError
 from edgeq.frontend.entries import EntryGraph, load_entries
 from edgeq.frontend.source import Source, open_model
+from edgeq.imports.plan import import_codes
 
 Progress = Callable[[str, int, int], None]
 POSITIONS = 16  # the caches hold whole vectors of positions
@@ -56,6 +57,7 @@ def exported(source: Source, options: Options, progress: Progress) -> Prepared:
     """The graphs of a model that is open already."""
     progress("export the graphs", 0, 0)
     entries = load_entries(source, options.shapes, progress=progress)
+    import_codes(source, entries, options, progress)
     refuse_idle(options, entries)
     refuse_unknown_modules(options, entries)
     decodes = any(entry.kind == "token" for entry in entries)

@@ -115,7 +115,9 @@ def amount_of(options: Options) -> Amount:
 
 def pipelines(options: Options, kind: str) -> list[list[str]]:
     """What a compile may run: one pipeline, or those that `best` compares; static ranges last where bits need them."""
-    if options.resolved or options.passes:
+    if options.weights == "kept":
+        found: list[list[str]] = [[]]
+    elif options.resolved or options.passes:
         found = [list((options.resolved or options).passes)]
     elif (recipe := recipe_of(options, kind)) == BEST:
         found = candidates(kind, options.bits)

@@ -90,7 +90,8 @@ class GraphModel:
         """What a node computes of `known` values; the output head, of those rows alone."""
         if op(node) == "edgeq.qembedding":
             named = arguments(node)
-            return self._on_grid(named["w"], None, None, named["weight"])[known[named["ids"]]]
+            tables = self._on_grid(named["w"], named["w_scale"], named["w_zero"], named["weight"])
+            return tables[known[named["ids"]]]
         cut = rows if node is self.head else EVERY_ROW
         if op(node) == "edgeq.qlinear":
             return self._linear(node, known, cut)

@@ -42,13 +42,26 @@ def hub_snapshot(model: str, revision: str | None, patterns: Sequence[str] = NEE
 def open_folder(folder: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
     """Config, weights and assets of a folder; see `open_model` for what is raised."""
     config = read_config(folder)
-    weights = NamedWeights(SafetensorsWeights(checkpoint_files(folder)))
+    quantization = config.__dict__.pop("quantization_config", None)
+    stored = SafetensorsWeights(checkpoint_files(folder))
+    model = build_skeleton(config)
+    weights = named_weights(stored, model, quantization) if quantization else NamedWeights(stored)
     try:
-        bind(weights, build_skeleton(config), str(folder))
+        bind(weights, model, str(folder))
     except ModelError:
         _refuse_unsupported(config)
         raise
     return config, weights, folder_assets(folder)
+
+
+def named_weights(stored: SafetensorsWeights, model: Any, quantization: dict[str, Any]) -> NamedWeights:
+    """The tensors of a checkpoint that somebody quantized, by their names in the float model."""
+    from edgeq.imports.checkpoint import ImportedWeights
+    from edgeq.imports.found import Found
+    from edgeq.imports.schemes import packed_weights
+
+    found = ImportedWeights(stored, packed_weights(quantization, Found(stored, model)))
+    return NamedWeights(found, tables=found.tables())
 
 
 def _refuse_unsupported(config: Any) -> None:

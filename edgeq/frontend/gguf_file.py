@@ -106,6 +106,12 @@ class GgufWeights:
         values = self._undo(self._dequantized(name, 0, size), name)
         return torch.from_numpy(np.array(values if rows is None else values[rows], copy=True))
 
+    def raw(self, name: str) -> Tensor:
+        """A quantized matrix's bytes u8 `[N, bytes of a row]`, rows in Hugging Face's order."""
+        tensor = self._tensor(name)
+        raw = read_bytes(self.file.path, tensor.start, tensor.size).view(np.uint8).reshape(tensor.shape[0], -1)
+        return torch.from_numpy(np.ascontiguousarray(self._undo(raw, name)))
+
     def _dequantized(self, name: str, low: int, high: int) -> np.ndarray:
         """f32, rows `low` to before `high`, shaped as stored."""
         import gguf

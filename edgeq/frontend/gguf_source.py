@@ -12,6 +12,8 @@ from edgeq.frontend.gguf_file import GgufFile, GgufWeights, gguf_names
 from edgeq.frontend.skeleton import build_skeleton
 from edgeq.frontend.tokenizer_gguf import gguf_assets
 from edgeq.frontend.weights import NamedWeights, bind
+from edgeq.imports.checkpoint import ImportedWeights
+from edgeq.imports.gguf_weights import imported_gguf
 
 
 def open_gguf(path: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
@@ -24,7 +26,8 @@ def open_gguf(path: Path) -> tuple[Any, NamedWeights, dict[str, bytes]]:
     if unused:
         listed = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
         raise UnsupportedError(f"{path.name} holds tensors that {type(model).__name__} does not have: {listed}")
-    weights = NamedWeights(GgufWeights(file, names, config))
+    stored = imported_gguf(GgufWeights(file, names, config))
+    weights = NamedWeights(stored, tables=stored.tables() if isinstance(stored, ImportedWeights) else ())
     bind(weights, model, str(path))
     return config, weights, gguf_assets(file, config)
 

@@ -88,6 +88,11 @@ class SafetensorsWeights:
 
     def read(self, name: str, rows: slice | None = None) -> Tensor:
         """The tensor, or a range of its first axis; floating point as float32."""
+        tensor = self.raw(name, rows)
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    def raw(self, name: str, rows: slice | None = None) -> Tensor:
+        """The tensor, or a range of its first axis, in the type in which it is stored."""
         entry = self._entry(name)
         shape, start, size = entry.shape, entry.start, entry.size
         if rows is not None:
@@ -95,8 +100,8 @@ class SafetensorsWeights:
             row = size // max(shape[0], 1)
             shape, start, size = (high - low, *shape[1:]), start + low * row, (high - low) * row
         raw = torch.from_numpy(read_bytes(entry.path, start, size))
-        tensor = raw.view(DTYPES[entry.dtype]).reshape(shape) if size else torch.empty(shape, dtype=DTYPES[entry.dtype])
-        return tensor.float() if tensor.is_floating_point() else tensor
+        dtype = DTYPES[entry.dtype]
+        return raw.view(dtype).reshape(shape) if size else torch.empty(shape, dtype=dtype)
 
     def _entry(self, name: str) -> Entry:
         if name not in self.entries:

@@ -20,6 +20,7 @@ class Source:
     name: as the user gave it. config: the transformers config. weights: read lazily. assets: files that an artifact
     carries (tokenizer, preprocessing, chat template, generation config, licence), by file name. extras: files that say
     how the model is put together (sentence-transformers' modules), by path in its folder; only compiling needs them.
+    imports: what became of weights that the checkpoint holds quantized (`edgeq/imports/record.py`), once it is known.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Source:
     weights: NamedWeights
     assets: dict[str, bytes] = field(default_factory=dict)
     extras: dict[str, bytes] = field(default_factory=dict)
+    imports: list[Any] = field(default_factory=list)
 
 
 def open_model(model: str, revision: str | None = None) -> Source:
@@ -37,7 +39,7 @@ def open_model(model: str, revision: str | None = None) -> Source:
 
     Raises:
         ModelError: what is missing, half downloaded, damaged, or does not fit the config.
-        UnsupportedError: a model that needs code of its own, or is quantized already.
+        UnsupportedError: a model that needs code of its own, or is quantized in a way that is not known.
         OutputError: a demo model cannot be unpacked in the user's cache.
     """
     path = demo_path(model, demo_cache()) if model.startswith("demo:") else Path(model).expanduser()

@@ -37,13 +37,15 @@ class NamedWeights:
 
     aliases: model name -> stored name, where they differ (tied tensors, a missing or additional base prefix).
     computed: what the checkpoint leaves out because the model computes it (biases of zeros).
+    tables: names under which a quantized checkpoint gives codes (`edgeq/imports`), beside those of tensors.
     """
 
-    def __init__(self, stored: Weights, aliases: dict[str, str] | None = None) -> None:
+    def __init__(self, stored: Weights, aliases: dict[str, str] | None = None, tables: Iterable[str] = ()) -> None:
         self.stored = stored
         self.aliases = dict(aliases or {})
         self.computed: dict[str, Tensor] = {}
         self._known = set(stored.names())
+        self._tables = set(tables)
 
     def names(self) -> list[str]:
         """Stored names, then aliases."""
@@ -53,26 +55,33 @@ class NamedWeights:
         """Shape, from the header alone."""
         if name in self.computed:
             return tuple(self.computed[name].shape)
-        return self.stored.shape(self._stored_name(name))
+        return self.stored.shape(self.stored_name(name))
 
     def dtype(self, name: str) -> str:
         """How it is stored."""
         if name in self.computed:
             return "F32"
-        return self.stored.dtype(self._stored_name(name))
+        return self.stored.dtype(self.stored_name(name))
+
+    def packed_bytes(self, name: str) -> float:
+        """Bytes a weight of a tensor that the checkpoint holds quantized, scales included; 0 of any other."""
+        name = self.aliases.get(name, name)
+        packed = getattr(self.stored, "packed", {}).get(name)
+        return packed.nbytes / (packed.shape[0] * packed.shape[1]) if packed else 0.0
 
     def read(self, name: str, rows: slice | None = None) -> Tensor:
         """The tensor, or a range of its first axis; floating point as float32."""
         if name in self.computed:
             return self.computed[name].float()[rows or slice(None)]
-        return self.stored.read(self._stored_name(name), rows)
+        return self.stored.read(self.stored_name(name), rows)
 
     def __contains__(self, name: str) -> bool:
         return name in self._known or name in self.aliases or name in self.computed
 
-    def _stored_name(self, name: str) -> str:
+    def stored_name(self, name: str) -> str:
+        """The checkpoint's name of a tensor; a name that is computed, or a table's, is its own."""
         found = self.aliases.get(name, name)
-        if found not in self._known:
+        if found not in self._known and found not in self._tables and found not in self.computed:
             raise ModelError(f"the checkpoint has no tensor {name!r}")
         return found
 

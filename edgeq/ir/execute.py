@@ -93,6 +93,9 @@ class Reference:
             return self._linear(node, known)
         if name == "edgeq.qembedding":
             given = arguments(node)
+            if given["w_scale"] is not None:
+                stored = self._matrix(given["w"], given["weight"], "a16", given["w_scale"], given["w_zero"])
+                return stored.rows(known[given["ids"]])
             return self._matrix(given["w"], given["weight"], "a8").rows(known[given["ids"]])
         return call(node, lambda source: known[source] if source in known else self._weight(source))
 

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeq.errors import EdgeqError
+from edgeq.errors import EdgeqError, VerifyError
 from edgeq.ir.graph import arguments, is_weight, op, value
 from edgeq.ir.hadamard import block_size
 from edgeq.ir.ops.activation import ACTIVATIONS
 from edgeq.ir.ops.attention import CACHE_TYPES
 from edgeq.ir.ops.fake_quant import BITS
 from edgeq.ir.ops.matrix import ACTS, SIGNS
+from edgeq.ir.probabilities import ProbabilityGrid
 
 Rule = Callable[[fx.Node], Iterator[str]]
 
@@ -151,6 +152,11 @@ def qembedding(node: fx.Node) -> Iterator[str]:
     """An embedding whose weight format is known."""
     yield from embedding(node)
     yield from _format(node)
+    given = arguments(node)
+    if given["w_scale"] is not None:
+        yield from _tables(given["w"], given["w_scale"], given["w_zero"], given["weight"])
+    elif given["w_zero"] is not None:
+        yield "w_zero without w_scale"
 
 
 def layer_norm(node: fx.Node) -> Iterator[str]:
@@ -218,12 +224,24 @@ def attention(node: fx.Node) -> Iterator[str]:
     if min(given["left"], given.get("right", -1)) < -1 or given["softcap"] < 0:
         yield f"left {given['left']}, right {given.get('right', -1)}, softcap {given['softcap']} out of range"
     yield from _vector("sinks", given["sinks"], given["heads"])
+    yield from _probabilities(given.get("probs", ""), given.get("probs_scale"))
     if (given.get("row_bias") is None) != (given.get("column_bias") is None):
         yield "row_bias and column_bias come together"
     if given.get("distance_bias") is not None:
         yield from _by_distance("distance_bias", given["distance_bias"], given["heads"])
         if not given["causal"]:
             yield "distance_bias with attention that is not causal"
+
+
+def _probabilities(probs: str, scale: fx.Node | None) -> Iterator[str]:
+    if bool(probs) != (scale is not None):
+        yield "probs and probs_scale come together"
+    elif scale is not None:
+        yield from _vector("probs_scale", scale, 1)
+        try:
+            ProbabilityGrid.parse(probs)
+        except VerifyError as error:
+            yield str(error)
 
 
 def _by_distance(name: str, bias: fx.Node, heads: int) -> Iterator[str]:

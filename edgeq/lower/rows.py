@@ -35,7 +35,7 @@ def lower_qembedding(scope: Scope, node: fx.Node) -> None:
     ids = _ids(scope, a["ids"], node)
     fmt = WeightFormat.parse(a["weight"])
     n, k = (int(d) for d in a["w"].meta["val"].shape)
-    weight = Weight(scope.table.matrix(a["w"], fmt, False))
+    weight = Weight(scope.table.matrix(a["w"], fmt, False, a["w_scale"], a["w_zero"]))
     kernel = embed.embed(n, k, fmt, 1.0)
     if not isinstance(ids, View):
         scope.env[node] = scope.row_call(kernel, (ids, weight), node, k, scope.rows)

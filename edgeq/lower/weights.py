@@ -163,6 +163,9 @@ class WeightTable:
     def _bytes_per_weight(self, sources: tuple[str, ...]) -> float:
         """Of the checkpoint's storage type; 4 for buffers that the model computes."""
         known = set(self.weights.names())
+        packed = getattr(self.weights, "packed_bytes", lambda name: 0.0)
+        if before := [packed(name) for name in sources if name in known and packed(name)]:
+            return before[0]
         dtypes = [self.weights.dtype(name) for name in sources if name in known]
         return STORED_BYTES.get(dtypes[0], 4.0) if dtypes else 4.0
 
@@ -190,7 +193,8 @@ def _sources(node: fx.Node) -> dict[str, int]:
     """The checkpoint's tensors in an expression, and what codes were made of: name -> rank, in order."""
     found: dict[str, int] = {}
     for leaf in _leaves(node):
-        found |= leaf.meta.get(SOURCES, {}) if _is_constant(leaf) else {str(leaf.target): leaf.meta["val"].dim()}
+        named = {} if _is_constant(leaf) else {str(leaf.target): leaf.meta["val"].dim()}
+        found |= leaf.meta.get(SOURCES, named)
     return found
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edgeq.compiling.calibrated import own_passes
+from edgeq.compiling.calibrated import own_passes, settled
 from edgeq.compiling.options import Options
 from edgeq.compiling.prepared import exported
 from edgeq.compiling.recipes import kind_of, measures, pipelines
 from edgeq.frontend.entries import EntryGraph
-from edgeq.frontend.source import Source
+from edgeq.frontend.source import Source, open_model
+from edgeq.imports.plan import formats_of, is_quantized
 from edgeq.lower.lowering import lower_entries
 from edgeq.lower.plan import Plan
 from edgeq.lower.weights import WeightTable
@@ -50,6 +51,13 @@ class Drawn:
         return {name: tensor.bytes for name, tensor in self.table.tensors.items()}
 
 
+def _opened(options: Options) -> Source:
+    """By its description; a quantized checkpoint as a compile opens it, since formats follow from its codes."""
+    if is_quantized(options.model, options.weights):
+        return open_model(options.model, options.revision)
+    return open_blank(options.model, options.revision)
+
+
 def draw(options: Options, progress: Progress) -> Drawn:
     """Export, rewrite and lower a model of which only its description is read.
 
@@ -57,16 +65,17 @@ def draw(options: Options, progress: Progress) -> Drawn:
         ModelError, UnsupportedError, UsageError: as a compile, but for what is wrong with weights or data.
     """
     progress("read the model's config", 0, 0)
-    source = open_blank(options.model, options.revision)
+    source = _opened(options)
     prepared = exported(source, options, progress)
     entries = prepared.entries
     kind = kind_of(entries)
+    options = settled(options, source, kind)
     tried = pipelines(options, kind)
     passes = tried[0] if len(tried) == 1 else _balanced(tried)
     if not _has_samples(options, entries):
         passes = [text for text in passes if not measures([text])]
     progress("lower to kernels", 0, 0)
-    shared = Context(source.weights, bits=options.bits, formats=options.formats)
+    shared = Context(source.weights, bits=options.bits, formats=formats_of(source, options))
     for entry in sorted(entries, key=lambda e: (-e.length, e.batch)):
         run_assumed(entry, passes, shared)
         run_pipeline(entry.gm, own_passes(entry, options.bits, prepared.context), shared)

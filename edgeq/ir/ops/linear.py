@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from edgeq.ir.ops.grid import grid
 from edgeq.ir.ops.library import opaque
 from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, Stored, prepare, prepare_stored, product
 from edgeq.ir.ops.simulated import SimulatedMatrix, simulation
@@ -47,12 +48,26 @@ def _matrix(w: Tensor, stored: Stored | None, weight: str, act: str) -> FloatMat
     return prepare(w, weight, act) if stored is None else prepare_stored(stored, weight, act)
 
 
-def _embedding_shape(ids: Tensor, w: Tensor, *, weight: str) -> Tensor:
-    return w.new_empty(*ids.shape, w.shape[1])
+def _embedding_shape(
+    ids: Tensor, w: Tensor, w_scale: Tensor | None = None, w_zero: Tensor | None = None, *, weight: str
+) -> Tensor:
+    return w.new_empty(*ids.shape, w.shape[1], dtype=w.dtype if w_scale is None else torch.float32)
 
 
-@opaque("qembedding(Tensor ids, Tensor w, *, str weight) -> Tensor", _embedding_shape)
-def qembedding(ids: Tensor, w: Tensor, *, weight: str) -> Tensor:
-    """Rows `ids` of w `[N, K]` quantized as format `weight`, dequantized: `[..., K]`."""
-    rows = prepare(w[ids.reshape(-1)], weight, "a16").rows(torch.arange(ids.numel()))
+@opaque(
+    "qembedding(Tensor ids, Tensor w, Tensor? w_scale=None, Tensor? w_zero=None, *, str weight) -> Tensor",
+    _embedding_shape,
+)
+def qembedding(
+    ids: Tensor, w: Tensor, w_scale: Tensor | None = None, w_zero: Tensor | None = None, *, weight: str
+) -> Tensor:
+    """Rows `ids` of w `[N, K]` quantized as format `weight`, dequantized: `[..., K]`.
+
+    With `w_scale` (and `w_zero` where the format has one) w holds its codes, u8, as of `qlinear`.
+    """
+    flat = ids.reshape(-1)
+    if w_scale is not None:
+        rows = grid(w[flat], w_scale[flat], None if w_zero is None else w_zero[flat], weight=weight)
+        return rows.reshape(*ids.shape, w.shape[1])
+    rows = prepare(w[flat], weight, "a16").rows(torch.arange(ids.numel()))
     return rows.reshape(*ids.shape, w.shape[1]).to(w.dtype)
