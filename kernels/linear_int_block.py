@@ -29,7 +29,7 @@ from edgeq.targets.isa import Isa
 
 _SHORT = 32  # weights of a group
 _FEW_QUADS = 2  # whose products fit in int16
-_UNROLLED = {"sdot": 4, "smmla": 4, "smlal": 8}  # steps of a piece that a loop takes at a time: multiples of 4
+_UNROLLED = {"sdot": 8, "smmla": 8, "smlal": 16}  # quads that a loop takes at a time: int16 sums are worth filling
 
 
 def takes(isa: Isa) -> bool:
@@ -62,8 +62,9 @@ def _add_groups(x: Operands, columns: list[Column], groups: list[Group]) -> None
     """Add groups to the columns' float sums, in order; their integer sums are computed side by side."""
     for column in columns:
         column.begin(groups)
-    step, straight = _UNROLLED[x.isa.dot], [Activations(x, group, V.i32(0)) for group in groups]
+    straight = [Activations(x, group, V.i32(0)) for group in groups]
     for piece in x.fmt.pieces(groups[0].length):
+        step = _at_a_time(x, piece)
         looped = piece.steps // step if piece.steps > step else 0
         if looped:
             _fold(columns)
@@ -76,6 +77,12 @@ def _add_groups(x: Operands, columns: list[Column], groups: list[Group]) -> None
     _fold(columns)
     for column in columns:
         column.end(groups)
+
+
+def _at_a_time(x: Operands, piece: Piece) -> int:
+    """Steps of a piece that a loop takes at a time: a multiple of four quads, all rows counted, which loads want."""
+    least, quads = 4 if x.rows == 1 else 2, len(piece.quads)
+    return max(least, _UNROLLED[x.isa.dot] // max(2, quads) // least * least)
 
 
 def _fold(columns: list[Column]) -> None:
