@@ -35,7 +35,7 @@ AVX512_VPOPCNT = replace(
     mattr=(*AVX512_VNNI.mattr, "+avx512vpopcntdq"),
     needs=(*AVX512_VNNI.needs, "avx512vpopcntdq"),
     base=AVX512_VNNI.name,
-    gains=("binary",),
+    gains=("binary", "attend_signs.attend_signs"),
 )
 AVX2 = _isa("avx2", "avx2", 4, ("avx2", "fma", "f16c"), 4)
 PORTABLE = _isa("portable", "generic", 4, (), 1)
