@@ -27,6 +27,7 @@ from edgeq.targets.isa import Isa
 ABSMAX_FLOOR = 1e-20  # a row of zeros gets codes 0 and a scale that is no division by zero
 _CHAINS = 4  # accumulators of a row's sums, joined (0 + 1) + (2 + 3)
 _BLOCK = 16  # rows of one unit of quantize_rows
+UNSIGNED = -0x7F7F7F80  # 128 in every byte
 
 
 class _Memories(NamedTuple):
@@ -151,7 +152,8 @@ def quantize_rows(
 ) -> Kernel:  # fmt: skip
     """`quantize` for the m rows of a chunk, in the GEMM's layout; unit: block of 16 rows, rows >= m become zero.
 
-    quads: of a row that lie together, Q below: 1, 2 or 4; 0: `isa.panel_quads`.
+    quads: of a row that lie together, Q below: 1, 2 or 4; 0: `isa.panel_quads`. With it codes are stored + 128 where
+        a dot product takes unsigned by signed (`vnni512`): for kernels whose weights are the signed ones.
 
     C parameters: m, x f32[m, K], nw, nb, [xs,] q i8[M/R][K/4/Q][R][Q][4], corr i32[M/R][KG][R], sa f32[M] with
     R = isa.gemm_rows, Q = isa.panel_quads.
@@ -175,6 +177,7 @@ class _Panel:
     def __init__(self, spec: Spec, isa: Isa, i: V.Expr, memories: _Memories):
         rows, together = isa.gemm_rows, spec.quads or isa.panel_quads
         self.spec, self.rows, self.together, self.i, self.memories = spec, rows, together, i, memories
+        self.unsigned = spec.quads > 0 and isa.dot == "vnni512"
         block, lane = V.let(i // V.i32(rows)), V.let(i % V.i32(rows))
         self.quad = V.let(block * V.i32(spec.width // 4 * rows) + lane * V.i32(together))
         self.corr = V.let(block * V.i32(len(spec.groups) * rows) + lane)
@@ -192,7 +195,8 @@ class _Panel:
             self._store_corr(g, V.i32(0))
 
     def _store_quads(self, k: V.Expr, quads: V.Expr) -> None:
-        quads, out = V.let(quads), self.memories.q.as_type("int32")
+        quads = V.let(quads ^ V.splat(UNSIGNED, 4) if self.unsigned else quads)
+        out = self.memories.q.as_type("int32")
         for j in range(0, 4, self.together):
             at = self.quad + (k // V.i32(4) + V.i32(j)) * V.i32(self.rows)
             out.store(at, V.part(quads, j, self.together))

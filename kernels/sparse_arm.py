@@ -92,9 +92,9 @@ class Dots:
     def end(self, group: Group) -> None:
         """Integer sums, scaled, into the float sums."""
         halves = self.x.weights.view(group.scale + V.i64(self.output // 8 * 16), "float16x8")
-        scale = V.let(V.from_half(self.x.isa, V.part(halves, self.output % 8, 4)))
+        scale = self.x.scale(V.part(halves, self.output % 8, 4))
         for row, total in enumerate(self.sums):
-            total.set(V.fma(V.cast("float32", self.x.whole(self._total(row))), scale, total.v))
+            total.set(V.fma(V.cast("float32", self._total(row)), scale, total.v))
 
     def store(self, sums: V.Stack) -> None:
         """Float sums, `[row][output]`."""

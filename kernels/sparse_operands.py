@@ -80,6 +80,7 @@ class Operands:
             return V.let(stored)
         return V.let((stored << V.splat(4, lanes) if low else stored) & V.splat(_UPPER, lanes))
 
-    def whole(self, total: V.Expr) -> V.Expr:
-        """Sum of a group, from the sum of `codes` times activations."""
-        return total if self.bits == 8 else total >> V.splat(4, V.lanes_of(total))
+    def scale(self, stored: V.Expr) -> V.Expr:
+        """float32 factors of sums of `codes` times activations, from stored float16 scales."""
+        scale = V.from_half(self.isa, stored)
+        return V.let(scale if self.bits == 8 else scale * V.splat(1 / 16, V.lanes_of(stored)))

@@ -13,25 +13,38 @@ activations can make up for an offset of the codes: these are signed, and
 | `generic` | a load and a multiplication for each kept code | int32 |
 
 Codes of 4 bits are moved to the upper half of a byte, 16 times their value, which saves extending their sign; a group's
-sum is shifted back. The order of float operations is that of `linear_int_tile`: GEMV and GEMM agree bit for bit.
+scale is divided by 16, which loses nothing. The order of float operations is that of `linear_int_tile`: GEMV and GEMM
+agree bit for bit.
+
+Times of one thread (CPU time, busy 2-core Zen 5, `benchmarks/kernels_sparse.py --cpu`), of dense kernels over these:
+
+| version | DRAM: s8 to w8, s4g64 to w4g64 | L2 | GEMM 256x2048x2048 |
+|---|---|---|---|
+| GEMV with 2 chains; GEMM adds 128 itself | 1.55, 1.23 | 1.4, 0.91 | 1.07, 1.00 |
+| GEMV with 4 chains, of short groups 1 | 1.59, 1.24 | 1.5, 0.88 | |
+| GEMM of activations + 128 (`quantize_rows`), 2 tiles | | | 1.11, 1.03 |
+| the same, 1 tile | | | 1.02, 1.03 |
+
+From DRAM the bytes decide: 8 / 5 = 1.6, 4.25 / 3.25 = 1.31. A GEMM gains little: half the products, a shuffle each.
 """
 
 from __future__ import annotations
 
 from edgeq.kernels import vector as V
 from edgeq.kernels.linear_groups import Group, walk
+from edgeq.kernels.quantize import UNSIGNED
 from edgeq.kernels.sparse_arm import emit_block, takes
 from edgeq.kernels.sparse_operands import Operands
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
-CHAINS = 2  # integer accumulators of a GEMV
-_BIAS = -0x7F7F7F80  # 128 in every byte
+CHAINS = 4  # integer accumulators of a GEMV with long groups: one chain of dot products would wait for its own latency
+_SHORT = 128  # weights of a group whose chain overlaps with the next group's
 
 
 def together(isa: Isa, fmt: WeightFormat) -> int:
-    """Tiles whose rows a GEMM sums side by side: with long groups a second one shares the loads of activations; with
-    short groups its float sums would be spilled."""
+    """Tiles whose rows a GEMM sums side by side: with long groups a second one shares the loads of activations (15 %);
+    with short groups its float sums would be spilled."""
     return 2 if isa.dot == "vnni512" and not fmt.group_size else 1
 
 
@@ -51,7 +64,7 @@ class Vectors:
         self.x, self.tiles, self.vnni = x, tiles, x.isa.dot == "vnni512"
         self.lanes = 16 if self.vnni else 8
         self.starts = range(0, TILE_ROWS, self.lanes)
-        self.chains = CHAINS if x.rows == 1 else 1
+        self.chains = CHAINS if x.rows == 1 and not 0 < x.fmt.group_size <= _SHORT else 1
         self.sums = [[V.Reg("float32", V.splat(0.0)) for _ in range(x.rows)] for _ in range(tiles)]
 
     def rows(self) -> list[list[V.Expr]]:
@@ -65,11 +78,11 @@ class Vectors:
         bases = [group.vectors for group in groups]
         self.x.steps(groups[0], lambda at, number, fields: self._step(at, bases, number, fields))
         for t, group in enumerate(groups):
-            scale = V.let(V.from_half(self.x.isa, self.x.weights.view(group.scale, "float16x16")))
+            scale = self.x.scale(self.x.weights.view(group.scale, "float16x16"))
             offset = V.let(self._joined(self.offsets[t])) if self.vnni else None
             for total, registers in zip(self.sums[t], self.integers[t], strict=True):
                 integer = self._joined(registers)
-                integer = self.x.whole(integer if offset is None else integer - offset)
+                integer = integer if offset is None else integer - offset
                 total.set(V.fma(V.cast("float32", integer), scale, total.v))
 
     def _zeros(self) -> list[list[V.Reg]]:
@@ -104,10 +117,10 @@ class Vectors:
                     codes = x.codes(tile, f, fields, start, self.lanes)
                     held.append((t, f % self.chains, p, x.indexes(tile, f, start, self.lanes), codes))
                     if self.vnni:
-                        _dot(self.offsets[t][f % self.chains][p], V.splat(_BIAS), codes)
+                        _dot(self.offsets[t][f % self.chains][p], V.splat(UNSIGNED), codes)
         for row in range(x.rows):
             values = V.concat([V.let(x.sixteen(number, row))] * (self.lanes // 4))
-            values = V.let(values ^ V.splat(_BIAS) if self.vnni else values)
+            values = V.let(values ^ V.splat(UNSIGNED) if self.vnni and x.rows == 1 else values)
             for t, chain, p, places, codes in held:
                 (_dot if self.vnni else _signed)(self.integers[t][row][chain][p], _pick(values, places), codes)
 

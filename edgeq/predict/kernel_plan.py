@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeq.kernels import linear_float, linear_int
+from edgeq.kernels import linear_float, linear_int, sparse
 from edgeq.kernels.kernel import Kernel
 from edgeq.lower.arena import stack
 from edgeq.lower.plan import NULL, Arg, Call, Entry, Literal, Plan, Region, Split, Weight
@@ -60,9 +60,10 @@ class Linear:
 
     def kernel(self) -> Kernel:
         """The kernel that a plan would call, without epilogue; raises UnsupportedError where there is none."""
-        family = linear_int if self.integer else linear_float
+        fmt = WeightFormat.parse(self.format)
+        family = sparse if fmt.meaning.sparse else linear_int if self.integer else linear_float
         make = family.gemv if self.rows == 1 else family.gemm
-        return make(padded(self.n), padded(self.k), WeightFormat.parse(self.format), "store", False)
+        return make(padded(self.n), padded(self.k), fmt, "store", False)
 
 
 def kernel_plan(linears: list[Linear], cold: int) -> tuple[Plan, dict[str, int]]:

@@ -82,8 +82,14 @@ def gemv_rows(lib, isa, kernel, c: Case, width: int, bias: np.ndarray | None) ->
     return out
 
 
+def stored(q: np.ndarray, isa) -> np.ndarray:
+    """Codes of a chunk as `quantize_rows` stores them for kernels whose weights are signed, and back."""
+    return aligned(q ^ np.int8(-128)) if isa.dot == "vnni512" else q
+
+
 def gemm_rows(lib, isa, kernel, c: Case, width: int, bias: np.ndarray | None) -> np.ndarray:
-    q, o, units, packed = panels(c.q, isa.gemm_rows, 16), aligned(c.r[:, :width].copy()), width // 16, c.packed
+    q, o = stored(panels(c.q, isa.gemm_rows, 16), isa), aligned(c.r[:, :width].copy())
+    units, packed = width // 16, c.packed
     for lo, hi in ((0, units // 3), (units // 3, units)):
         lib(isa, kernel, lo, hi, len(c.q), packed, bias, q, None, padded_rows(c.sa), o, o)
     return o[: len(c.q)]
@@ -131,7 +137,7 @@ def test_rows_are_quantized_16_k_at_a_time(lib, rng):
     for isa in lib.isas:
         q, corr, sa = (aligned(np.empty(n, t)) for n, t in ((16 * 48, np.int8), (16, np.int32), (16, np.float32)))
         lib(isa, quantize_rows(48, 0, 1, quads=4), 0, 1, 5, aligned(x), None, None, q, corr, sa)
-        rows = q.reshape(16 // isa.gemm_rows, 3, isa.gemm_rows, 16).transpose(0, 2, 1, 3).reshape(16, 48)
+        rows = stored(q, isa).reshape(16 // isa.gemm_rows, 3, isa.gemm_rows, 16).transpose(0, 2, 1, 3).reshape(16, 48)
         want = np.rint(x[:5] * (127 / np.abs(x[:5]).max(1, keepdims=True)))
         assert np.array_equal(rows[:5], want) and not rows[5:].any()
 
