@@ -200,7 +200,7 @@ def test_demo_tokens() -> None:
 @needs_demo
 def test_demo_weights_are_those_of_the_file() -> None:
     source = open_model(SMOLLM)
-    reader = gguf.GGUFReader(source.weights.stored.file.path)
+    reader = gguf.GGUFReader(source.weights.stored.stored.file.path)
     stored = {tensor.name: tensor for tensor in reader.tensors}
     norm = source.weights.read("model.layers.3.input_layernorm.weight")
     assert np.array_equal(norm, stored["blk.3.attn_norm.weight"].data)
