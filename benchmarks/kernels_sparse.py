@@ -14,11 +14,13 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from kernels_x86 import Alone, Pool, address, build
 
 from edgeq.kernels import linear_int, sparse
+from edgeq.kernels.kernel import Kernel
 from edgeq.quant.format import WeightFormat
 from edgeq.targets import x86_64
 
@@ -60,7 +62,7 @@ def cases(isa: x86_64.Isa, only: str) -> list[Case]:
     return found
 
 
-def _kernel(shape: tuple[int, int, int], fmt: WeightFormat) -> object:
+def _kernel(shape: tuple[int, int, int], fmt: WeightFormat) -> Kernel:
     family = sparse if fmt.meaning.sparse else linear_int
     return (family.gemv if shape[2] == 1 else family.gemm)(*shape[:2], fmt)
 
@@ -94,9 +96,9 @@ def measure(found: list[Case], pool: Pool | Alone, rounds: int) -> dict[tuple[st
     return {key: values[1:] for key, values in times.items()}
 
 
-def summary(found: list[Case], times: dict[tuple[str, str], list[float]]) -> list[dict[str, object]]:
+def summary(found: list[Case], times: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]:
     """One row a case: microseconds of each format, ratios of each pair."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in found:
         us = {text: float(np.median(times[case.name, text])) * 1e6 for text in case.calls}
         pairs = {(a, b): np.divide(times[case.name, b], times[case.name, a]) for a, b in PAIRS}

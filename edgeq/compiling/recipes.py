@@ -77,7 +77,8 @@ RANGES = "static-ranges"
 # the kind of data takes (edgeq/calibrate/data.py).
 Amount = tuple[int | None, int | None]
 AMOUNTS: dict[str, Amount] = {"": (None, None), FAST: (None, None), BALANCED: (None, 512), BEST: (None, 512)}
-LEARNED = {"cbq": (64, 512), "qdrop": (64, 512), "fine-clipping": (32, 512), "gptq": (32, 512), "jsq": (32, 512)}  # passes that take more
+# passes that take more
+LEARNED = {"cbq": (64, 512), "qdrop": (64, 512), "fine-clipping": (32, 512), "gptq": (32, 512), "jsq": (32, 512)}
 
 
 def kind_of(entries: Sequence[EntryGraph]) -> str:

@@ -63,7 +63,7 @@ def check(codes: Array, zero: int, text: str, name: str) -> None:
 
 def without_padding(codes: Array, scale: Array, zero: int) -> Array:
     """Codes uint8[T, 16, K] with rows that only fill up a tile (code 0, scale 0) set to `zero`, which stores as 0."""
-    padding = ~(codes.any(-1) | scale.any(-1))
+    padding: Array = np.logical_not(codes.any(-1) | scale.any(-1))
     return np.where(padding[..., None], np.uint8(zero), codes) if padding.any() else codes
 
 
