@@ -1,7 +1,7 @@
 """Attention whose probabilities are codes and whose values are int8: softmax x V by integer dot products.
 
-As `attend`, but probabilities are rounded to a grid (`edgeq.ir.probabilities`: logarithmic, AGQ, or even) when their row
-is complete, and meet values that `attend_values` has quantized. Scores stay float.
+As `attend`, but probabilities are rounded to a grid (`edgeq.ir.probabilities`: logarithmic, AGQ, or even) when their
+row is complete, and meet values that `attend_values` has quantized. Scores stay float.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 | avx2 | `vpmaddubsw`, `vpmaddwd` by ones | 2 * 128 * 127 < 2^15 |
 | portable | shifts and 32-bit products | |
 | i8mm | `usdot` by lane | |
-| dotprod, neon | `sdot` by lane; `smull`, `saddlp`, `addp`: signed bytes, so tables hold their levels negated | 128 * 127 < 2^15 |
+| dotprod, neon | `sdot` by lane; `smull`, `saddlp`, `addp`: of signed bytes: tables are negated | 128 * 127 < 2^15 |
 """
 
 from __future__ import annotations

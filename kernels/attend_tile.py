@@ -265,7 +265,7 @@ class Block:
         def add(row: Expr, chain: int) -> None:
             for v in vectors:
                 at = let(self._at("scores", row, v))
-                weight = exp2(self.scratch.vector(at) - peaks[v], positive=False)
+                weight = exp2(self.scratch.vector(at) - peaks[v], positive=False, short=self.keeps_scores)
                 if not self.keeps_scores:
                     self.scratch.store(at, weight)
                 sums[v][chain].set(sums[v][chain].v + weight)

@@ -1,7 +1,7 @@
 """Values of attention as int8, a scale for each channel of a head over all keys of an example.
 
-Per channel, because a scale a key (token) would have to be multiplied into the probabilities, and sums would be integers
-no more. Pads count like other keys. Four keys of a channel lie together, as integer dot products read them.
+Per channel, because a scale a key (token) would have to be multiplied into the probabilities, and sums would be no
+integers any more. Pads count like other keys. Four keys of a channel lie together, as integer dot products read them.
 """
 
 from __future__ import annotations

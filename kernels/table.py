@@ -36,6 +36,8 @@ def _multiplexed(codes: V.Expr, table: Sequence[int]) -> V.Expr:
     ones = V.splat(0x01010101)
     held = [V.splat(int.from_bytes(bytes([entry] * 4), "little", signed=True)) for entry in table]
     for bit in range(4):
-        chosen = V.let(((codes >> V.splat(bit)) & ones) * V.splat(255))
+        chosen = V.let((codes >> V.splat(bit)) & ones)
+        for shift in (1, 2, 4):  # a bit to its whole byte; a product by 255 would overflow
+            chosen = V.let(chosen | (chosen << V.splat(shift)))
         held = [V.let(a ^ ((a ^ b) & chosen)) for a, b in zip(held[::2], held[1::2], strict=True)]
     return held[0]

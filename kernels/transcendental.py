@@ -21,6 +21,7 @@ _EXP2 = (
     0.00133988744216,
     0.000153533618729,
 )
+_EXP2_SHORT = (1.0, 0.693124175366, 0.240240998297, 0.0559065842372, 0.00958283650891)
 _TANH = (0.999999994, -0.333332293, 0.133304151, -0.0536652805, 0.0204151934, -0.00546826801)  # tanh(u)/u in u*u
 _LOG2 = (  # log2(1 + t) / t from sqrt(1/2) - 1 to sqrt(2) - 1
     1.44269477138,
@@ -53,15 +54,15 @@ def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     return p
 
 
-def exp2(y: Expr, positive: bool = True) -> Expr:
+def exp2(y: Expr, positive: bool = True, short: bool = False) -> Expr:
     """2**y, relative error < 1e-7 from -125 to 126, where it is clamped; exp2(0) is 1, exp2(-127 and less) is 0.
 
-    `positive` false: y is known to be at most 126 and saves its upper clamp.
+    `positive` false: y is known to be at most 126 and saves its upper clamp; `short`: relative error < 3e-6.
     """
     y = maximum(y, splat(-127.0))
     y = let(fence(minimum(y, splat(126.0)) if positive else y))
     rounded = let(fence(y + splat(_ROUND)))
-    p = polynomial(let(y - (rounded - splat(_ROUND))), _EXP2)
+    p = polynomial(let(y - (rounded - splat(_ROUND))), _EXP2_SHORT if short else _EXP2)
     # p is in [0.7, 1.42]: adding the integer to its exponent field multiplies by a power of two. At the lower clamp p
     # is exactly 1 and the sum exactly 0; p < 1 never meets -127, so that the field never wraps.
     return let(bits("float32x16", bits("int32x16", p) + (bits("int32x16", rounded) << splat(23))))

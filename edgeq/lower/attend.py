@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import fx
 
 from edgeq.errors import UnsupportedError
@@ -9,6 +11,8 @@ from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import is_weight
 from edgeq.kernels import attend as attend_kernels
+from edgeq.kernels import attend_codes, attend_values
+from edgeq.kernels.kernel import Kernel
 from edgeq.lower.node import shape, width
 from edgeq.lower.plan import NULL, Arg, Split, Weight
 from edgeq.lower.scope import Scope
@@ -26,16 +30,35 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     (batch, rows), keys = shape(a["q"])[:2], shape(a["k"])[1]
     dim, value_dim = width(a["q"]) // a["heads"], width(a["v"]) // a["kv_heads"]
     kind, extra = _bias(scope, node)
-    kernel = attend_kernels.attend(
-        batch, rows, keys, a["heads"], a["kv_heads"], dim, value_dim, strides[0], strides[1], strides[2],
-        float(a["scale"]), a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind,
-    )  # fmt: skip
+    sizes = (batch, rows, keys, a["heads"], a["kv_heads"], dim, value_dim)
+    masks = (a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind)
     pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
-    scratch = scope.buffer("scores", attend_kernels.scratch_bytes(kernel), 1, private=True)
+    if a["probs"]:
+        kernel, given = _coded(scope, node, v, sizes, strides, masks)
+    else:
+        kernel = attend_kernels.attend(*sizes, *strides, float(a["scale"]), *masks)
+        given = (v,)
+    bytes_needed = attend_codes.scratch_bytes(kernel) if a["probs"] else attend_kernels.scratch_bytes(kernel)
+    scratch = scope.buffer("scores", bytes_needed, 1, private=True)
     out = scope.tensor("attend", a["heads"] * value_dim, batch * rows)
     split = Split("units", attend_kernels.units(kernel))
-    scope.call(kernel, (q, k, v, pad, *extra, scratch, out), split, node)
+    scope.call(kernel, (q, k, *given, pad, *extra, scratch, out), split, node)
     scope.env[node] = out
+
+
+def _coded(
+    scope: Scope, node: fx.Node, v: Weight | View, sizes: tuple[int, ...], strides: list[int], masks: tuple[Any, ...]
+) -> tuple[Kernel, tuple[Arg, ...]]:
+    """Values as int8, by a call of their own; the kernel over codes and what it takes for v: those, their scales, s."""
+    a = attrs(node)
+    batch, _, keys, _, kv_heads, _, value_dim = sizes
+    kernel = attend_codes.attend_codes(*sizes, *strides[:2], float(a["scale"]), a["probs"], *masks)
+    units, width = batch * kv_heads, padded(value_dim)
+    codes = scope.buffer("values", 4 * width * -(-keys // 4) * units, 1)
+    scales = scope.buffer("value_scales", 4 * width * units, 1)
+    quantize = attend_values.values(batch, keys, kv_heads, value_dim, strides[2])
+    scope.call(quantize, (v, codes, scales), Split("units", units), node)
+    return kernel, (codes, scales, Weight(scope.table.rows(a["probs_scale"])))
 
 
 def _pad(scope: Scope, node: fx.Node) -> Arg:

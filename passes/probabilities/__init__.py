@@ -1,0 +1,1 @@
+"""What probabilities of attention are: measured on samples, put on a grid."""
