@@ -93,7 +93,7 @@ def gemm(
 def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
     if not takes(fmt):
-        instead = "linear_float" if fmt.float_only else "sparse" if fmt.meaning.sparse else "planes"
+        instead = "linear_float" if fmt.float_only else "sparse"
         raise UnsupportedError(f"integer linear kernel for {fmt} weights; use {instead}")
     fmt.check_width(K)
     linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
@@ -105,7 +105,7 @@ def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: in
 
 def takes(fmt: WeightFormat) -> bool:
     """Whether these kernels multiply such weights."""
-    return not (fmt.float_only or fmt.meaning.sparse or fmt.meaning.numbers > 1)
+    return not (fmt.float_only or fmt.meaning.sparse)
 
 
 def reference(

@@ -31,12 +31,12 @@ def test_an_artifact_says_its_formats_and_is_made_again_with_them(tiny_model, tm
     assert read(again.path).files == manifest.files
 
 
-@pytest.mark.parametrize("bits", ["w2a16", "w3a8g128", "w4a4"])
+@pytest.mark.parametrize("bits", ["w4a4", "p2a16", "s8a16"])
 def test_bits_without_kernels_are_refused_before_the_model_is_looked_at(bits, tmp_path):
     with pytest.raises(UsageError, match=r"have no kernel yet; simulate with"):
         edgeq.compile("/no/such/model", bits=bits, output=tmp_path / "out")
-    with pytest.raises(UsageError, match=r"--formats \*: w3g64: weights of 3 bits have no kernel"):
-        edgeq.compile("/no/such/model", output=tmp_path / "out", formats={"*": "w3g64"})
+    with pytest.raises(UsageError, match=r"--formats \*: c4g128: a codebook of four with .*have no kernel"):
+        edgeq.compile("/no/such/model", bits="w4a16", output=tmp_path / "out", formats={"*": "c4g128"})
 
 
 def test_unknown_formats_and_modules_are_named(tiny_model, tmp_path):

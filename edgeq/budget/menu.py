@@ -14,14 +14,14 @@ from edgeq.sensitivity.result import HEAD, NATS, Sensitivity, Unit
 from edgeq.targets import Target
 
 GROUPED = tuple(f"w4g{size}{zero}" for size in GROUP_SIZES for zero in ("", "a"))
-LINEARS = (*GROUPED, "w8", "w8g128")
+LINEARS = ("w2g64a", "w3g64a", *GROUPED, "w8", "w8g128")
 HEADS = ("w4g32", "w8g32", "f16")
 Seconds = Mapping[tuple[str, str], float]
 """(first module of a unit, format) -> seconds of its kernel in one step."""
 
 
 def items_of(sensitivity: Sensitivity, seconds: Seconds | None = None) -> list[Item]:
-    """What the allocator chooses between: each unit in every format that was measured and has a kernel.
+    """What the allocator chooses between: each unit in every format that was measured.
 
     Damages add up: nats do, and of relative errors their squares (`Estimate.shown` takes the root again).
     """
@@ -33,10 +33,9 @@ def _choices(unit: Unit, seconds: Seconds, power: int) -> list[Choice]:
     rows, columns = unit.shape
     found = []
     for text, candidate in unit.formats.items():
-        if WeightFormat.parse(text).has_kernel:
-            code = names_of(rows, columns, text)
-            time = seconds.get((unit.modules[0], text), 0.0)
-            found.append(Choice(text, candidate.damage**power, candidate.bytes, time, code))
+        code = names_of(rows, columns, text)
+        time = seconds.get((unit.modules[0], text), 0.0)
+        found.append(Choice(text, candidate.damage**power, candidate.bytes, time, code))
     return found
 
 

@@ -41,8 +41,8 @@ def step_times(prepared: Prepared, options: Options, sensitivity: Sensitivity, p
         name, n = unit.modules[0], _head_rows(unit.kind, unit.shape[0], prepared)
         for text in unit.formats:
             fmt = WeightFormat.parse(text)
-            if fmt.has_kernel and name in rows:
-                asked[name, text] = Linear(n, unit.shape[1], text, "a16" if fmt.is_float else act, rows[name])
+            if name in rows:
+                asked[name, text] = Linear(n, unit.shape[1], text, "a16" if fmt.float_only else act, rows[name])
     found = kernel_seconds(list(asked.values()), options.target.name, progress=progress)
     seconds = {key: time.seconds for key, time in zip(asked, found, strict=True)}
     return Times(seconds, 0.0, found[0].source if found else "")

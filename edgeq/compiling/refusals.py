@@ -11,6 +11,7 @@ from edgeq.frontend.interfaces import Shapes
 from edgeq.ir.graph import calls, hf_name, inputs
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.per_linear import modules_of, unused
+from edgeq.quant.support import without_kernel
 
 if TYPE_CHECKING:
     from edgeq.compiling.measured import Measured
@@ -38,8 +39,7 @@ def refuse_without_kernel(options: Options) -> None:
     """Raise UsageError for bits and formats that can be simulated but not compiled."""
     texts = {f"--bits {options.bits}": options.bits.without_kernel}
     for module, text in options.formats.items():
-        fmt = WeightFormat.parse(text)
-        texts[f"--formats {module}: {text}"] = "" if fmt.has_kernel else f"weights of {fmt.bits} bits"
+        texts[f"--formats {module}: {text}"] = without_kernel(WeightFormat.parse(text), options.bits.act)
     for said, what in texts.items():
         if what:
             raise UsageError(f"{said}: {what} have no kernel yet; simulate with benchmarks/quality.py --on graph")

@@ -21,6 +21,7 @@ from edgeq.lower.scope import Scope
 from edgeq.lower.values import Buffer, View
 from edgeq.lower.weights import TILE, padded
 from edgeq.quant.format import WeightFormat
+from edgeq.quant.support import without_kernel
 
 PASS_BYTES = 512 << 10  # of activations: half of an L2 cache
 ACTIVATIONS = {"aten.gelu": "gelu", "aten.silu": "silu", "aten.relu": "relu", "edgeq.quick_gelu": "quick_gelu"}
@@ -40,12 +41,10 @@ def lower_linear(scope: Scope, node: fx.Node) -> None:
     """Lower an `edgeq.qlinear` with everything fused into it; binds the node that the fused call computes."""
     a = attrs(node)
     fmt = WeightFormat.parse(a["weight"])
-    if not (fmt.has_kernel or a["act"] == "a1") or a["act"] == "a4":
-        raise UnsupportedError(f"{module(node)}: {fmt} with activations {a['act']} has no kernel yet; only simulated")
+    if problem := without_kernel(fmt, a["act"]):
+        raise UnsupportedError(f"{module(node)}: no kernel yet for {problem}; only simulated")
     if a["act"] == "a1":
         return binary.lower_binary(scope, node)
-    if fmt.meaning.sparse and a["act"] == "a16":
-        raise UnsupportedError(f"{module(node)}: {fmt} weights need int8 activations (a8), not a16")
     end = epilogue(scope, node)
     weight = Weight(scope.table.matrix(a["w"], fmt, end.gated, a["w_scale"], a["w_zero"]))
     bias = Weight(scope.table.vector(a["bias"], end.gated)) if a["bias"] is not None else NULL

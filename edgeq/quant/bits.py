@@ -5,8 +5,8 @@
 
 `w4` weights of 4 bits (the others: `kinds.py`), `a8` activations quantized to int8 per token as they come (`a8s`: with
 one scale a tensor, known from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc`
-per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `m` an fp16 offset a group, `kv8` an int8
-KV cache, `head4` the format of the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3 of 64, w8
+per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `m` an fp16 offset a group, `kv8` int8
+for the KV cache, `head4` the format of the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3 of 64, w8
 is per-channel (others: `kinds.py`), the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32.
 The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric groups of 32. `a1` (signs,
 with `w1` alone) and `a4` keep int8 before the head; `a4` has no kernels: compiling it is refused.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from edgeq.errors import UsageError
 from edgeq.quant.format import GROUP_SIZES, INTEGER_BITS, WeightFormat
 from edgeq.quant.kinds import KINDS, NAMES
+from edgeq.quant.support import without_kernel
 
 DEFAULT_GROUP = {2: 64, 3: 64, 4: 32, 8: 0}
 WEIGHTS = (*(f"w{bits}" for bits in INTEGER_BITS), *NAMES)
@@ -114,8 +115,7 @@ class Bits:
     @property
     def without_kernel(self) -> str:
         """What of this can only be simulated, in words; "" when everything has a kernel."""
-        weights = "" if self.weight.has_kernel else f"weights as {self.weight.name}"
-        return " and ".join(filter(None, (weights, "activations of 4 bits" if self.act == "a4" else "")))
+        return without_kernel(self.weight, self.act)
 
     def describe(self, cached: bool = True) -> str:
         """Everything that the text stands for, defaults included, in one line; `cached`: there is a KV cache."""

@@ -137,11 +137,6 @@ class WeightFormat:
         return self.bits >= 16
 
     @property
-    def has_kernel(self) -> bool:
-        """False of formats that are simulated only."""
-        return self.meaning.sparse or (self.kind == "int" and self.bits in (4, 8, 16, 32))
-
-    @property
     def float_only(self) -> bool:
         """Whether activations must stay in float (fp8, and weights that are floats themselves)."""
         return self.is_float or self.meaning.float_only

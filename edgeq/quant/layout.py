@@ -90,7 +90,7 @@ def _paired(wide: int, narrow: int, quads: int, ratio: int) -> Piece:
 
 
 def _scattered(wide: int, narrow: int, quads: int) -> tuple[Piece, ...]:
-    """Two planes of a ragged group: a step for every vector of the narrow one."""
+    """Two planes of a ragged group: a step for every vector of the narrow one, runs of them where they are alike."""
     steps, whole = vectors_of(narrow, quads), vectors_of(wide, quads)
     found = []
     for v in range(steps):
@@ -99,4 +99,21 @@ def _scattered(wide: int, narrow: int, quads: int) -> tuple[Piece, ...]:
         low = {q: Field(reads.index(q % whole), q // whole, wide, 0) for q in held}
         numbers = tuple(Quad(q, (low[q], Field(len(reads) - 1, q // steps, narrow, wide))) for q in held)
         found.append(Piece(1, reads, numbers))
-    return tuple(found)
+    return tuple(_runs(found))
+
+
+def _runs(steps: list[Piece]) -> list[Piece]:
+    """Steps that only move on by one vector joined to runs: code for each would be kilobytes."""
+    found: list[Piece] = []
+    for step in steps:
+        if found and _moved(found[-1], found[-1].steps) == step:
+            found[-1] = found[-1]._replace(steps=found[-1].steps + 1)
+        else:
+            found.append(step)
+    return found
+
+
+def _moved(piece: Piece, by: int) -> Piece:
+    """Step `by` of a piece as a piece of its own."""
+    quads = tuple(Quad(number + by, fields) for number, fields in piece.quads)
+    return Piece(1, tuple(read + by for read in piece.reads), quads)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from edgeq.errors import UnsupportedError
 from edgeq.quant.fits import nearest_level
 from edgeq.quant.format import WeightFormat
 from edgeq.quant.quantizer import dequantize, quantize
@@ -96,12 +95,6 @@ def test_offsets_reach_the_smallest_weight() -> None:
     codes, scale, offset = quantize(w, fmt)
     assert offset is not None and offset.dtype == np.float16 and (offset < 0).all()
     assert np.abs(dequantize(codes, scale, offset, fmt) - w).max() <= 0.51 * scale.astype(np.float32).max() + 2e-3
-
-
-@pytest.mark.parametrize("text", ["p2g64", "c4g128"])
-def test_planes_and_codebooks_need_a_pass(text: str) -> None:
-    with pytest.raises(UnsupportedError, match="a pass must"):
-        quantize(weights(), WeightFormat.parse(text))
 
 
 def test_planes_and_codebooks_stand_for_sums_and_entries() -> None:
