@@ -28,14 +28,14 @@ def _isa(name: str, dot: str, gemm_rows: int, needs: tuple[str, ...], accumulato
 AVX512_VNNI = _isa(
     "avx512vnni", "vnni512", 8, ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), 16
 )
-# Ice Lake and Zen 4 on; counts the bits of 16 words in an instruction.
+# Ice Lake and Zen 4 on: counts the bits of 16 words, looks 64 bytes up in 64 others, in an instruction.
 AVX512_VPOPCNT = replace(
     AVX512_VNNI,
     name="avx512vpopcnt",
-    mattr=(*AVX512_VNNI.mattr, "+avx512vpopcntdq"),
-    needs=(*AVX512_VNNI.needs, "avx512vpopcntdq"),
+    mattr=(*AVX512_VNNI.mattr, "+avx512vpopcntdq", "+avx512vbmi"),
+    needs=(*AVX512_VNNI.needs, "avx512vpopcntdq", "avx512vbmi"),
     base=AVX512_VNNI.name,
-    gains=("binary", "attend_signs.attend_signs"),
+    gains=("binary", "attend_signs.attend_signs", "lut"),
 )
 AVX2 = _isa("avx2", "avx2", 4, ("avx2", "fma", "f16c"), 4)
 PORTABLE = _isa("portable", "generic", 4, (), 1)
