@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 PASSES = {
     "add-cache": "AddCache",
     "awq": "Awq",
+    "billm": "Billm",
     "cbq": "Cbq",
     "cfp": "Cfp",
     "clip-weights": "ClipWeights",
     "cross-cache": "CrossCache",
+    "fdb": "Fdb",
     "fine-clipping": "FineClipping",
     "fold-signs": "FoldSigns",
     "gamma-migration": "GammaMigration",
@@ -30,6 +32,7 @@ PASSES = {
     "smooth": "Smooth",
     "specialise": "Specialise",
     "static-ranges": "StaticRanges",
+    "ternary": "Ternary",
 }
 
 

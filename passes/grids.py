@@ -25,8 +25,9 @@ class Tables(NamedTuple):
 
 
 def put_on_grid(
-    gm: fx.GraphModule, linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat
-) -> None:
+    gm: fx.GraphModule, linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat,
+    index: Tensor | None = None,
+) -> None:  # fmt: skip
     """Replace the weight of an `aten.linear` by `edgeq.grid` over stored tables; `quantize` takes them as they are.
 
     The tensors are kept, not copied: give every entry of a model the same ones.
@@ -36,11 +37,13 @@ def put_on_grid(
         codes: u8 `[N, K]`, below `fmt.codes`. scale: f16 `[N, KG * numbers]`. zero: u8 zero points or f16 offsets
             `[N, KG]`; None of a symmetric format.
         fmt: of the grid, whatever the model's bits say.
+        index: i32 `[K']`: the weight is `[N, K']`, and its column j multiplies channel `index[j]` of what the linear
+            reads (-1: nothing). Linears of one input and equal indices share the gather.
 
     Raises:
         UsageError: tables of another type or shape, codes out of range, scales that are not finite.
     """
-    _check(linear, codes, scale, zero, fmt)
+    _check(linear, codes, scale, zero, fmt, None if index is None else len(index))
     sources = _sources(arguments(linear)["weight"])
     tables = [
         None if held is None else _table(gm, held, linear, name, sources)
@@ -48,7 +51,28 @@ def put_on_grid(
     ]
     with gm.graph.inserting_before(linear):
         new = insert(gm.graph, "edgeq.grid", *tables, weight=str(fmt), like=linear)
+    if index is not None:
+        replace_argument(linear, "input", gathered(gm, arguments(linear)["input"], index, linear))
     replace_argument(linear, "weight", new)
+
+
+def gathered(gm: fx.GraphModule, x: fx.Node, index: Tensor, linear: fx.Node) -> fx.Node:
+    """Channels `index` (i32 `[K']`) of x, one `edgeq.columns` for all that ask for the same; behind it x's range."""
+    if op(x) == "edgeq.fake_quant":
+        given = arguments(x)
+        source = gathered(gm, given["x"], index, linear)
+        known = [user for user in source.users if op(user) == op(x) and arguments(user)["scale"] is given["scale"]]
+        if known:
+            return known[0]
+        with gm.graph.inserting_after(x):
+            return insert(gm.graph, op(x), source, given["scale"], bits=given["bits"], like=x)
+    for user in x.users:
+        if op(user) == "edgeq.columns" and torch.equal(gm.get_buffer(str(arguments(user)["index"].target)), index):
+            return user
+    order = _table(gm, index, linear, "order", {})
+    first = next(node for node in gm.graph.nodes if node.op == "call_function")
+    with gm.graph.inserting_before(first) if x.op != "call_function" else gm.graph.inserting_after(x):
+        return insert(gm.graph, "edgeq.columns", x, order, like=linear)
 
 
 def grid_format(weight: object) -> str | None:
@@ -105,8 +129,11 @@ def _like(node: fx.Node, *args: Any) -> fx.Node:
     return insert(node.graph, str(node.target), *args, like=node)
 
 
-def _check(linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat) -> None:
+def _check(
+    linear: fx.Node, codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFormat, width: int | None
+) -> None:  # fmt: skip
     rows, columns = (int(size) for size in value(arguments(linear)["weight"]).shape)
+    columns = width or columns
     groups = -(-columns // (fmt.group_size or columns))
     wanted: list[tuple[str, Tensor | None, torch.dtype, tuple[int, ...]]] = [
         ("codes", codes, torch.uint8, (rows, columns)),

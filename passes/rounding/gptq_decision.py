@@ -83,12 +83,19 @@ def _tables(found: Rounded) -> Decision:
     return {name: table for name, table in held if table is not None}
 
 
-def _errors(weight: Tensor, found: Rounded, matrix: Tensor, quant: QuantSpec) -> Tensor:
-    """f32 `[2]` of some rows: `tr(D H D^T) / tr(W H W^T)` of rounding to nearest and of what was found."""
+def relative_errors(weight: Tensor, found: Sequence[Tensor], matrix: Tensor) -> Tensor:
+    """f32 `[len(found)]`: `tr(D H D^T) / tr(W H W^T)` of values f32 `[N, K]` each for a weight, over some rows."""
     some = torch.linspace(0, len(weight) - 1, min(len(weight), JUDGED)).long()
     own = weight[some]
     power = _square(own, matrix) or 1.0
-    return torch.tensor([_square(w - own, matrix) / power for w in (quant.weight(own), found[some].values(quant))])
+    return torch.tensor([_square(values[some] - own, matrix) / power for values in found])
+
+
+def _errors(weight: Tensor, found: Rounded, matrix: Tensor, quant: QuantSpec) -> Tensor:
+    """f32 `[2]` of some rows: of rounding to nearest and of what was found."""
+    some = torch.linspace(0, len(weight) - 1, min(len(weight), JUDGED)).long()
+    own = weight[some]
+    return relative_errors(own, (quant.weight(own), found[some].values(quant)), matrix)
 
 
 def _square(rows: Tensor, matrix: Tensor) -> float:
