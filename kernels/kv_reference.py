@@ -1,4 +1,4 @@
-"""Attention over blocks of codes and a float ring in numpy: what `attention.decode` and `chunk` compute of such caches."""
+"""Attention over blocks of codes and a float ring in numpy: what `attention.decode` and `chunk` compute of them."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from torch import fx
 from edgeq.errors import UsageError
 from edgeq.ir.graph import arguments, calls, hf_name, inputs, insert, op, remove_unused, replace, run_fake, site, value
 from edgeq.ir.ops.attention import CACHE_TYPES
+from edgeq.ir.ops.kv_blocks import BITS
 from edgeq.passes.pass_ import Context, Pass, Report, Site, refuse
 
 
@@ -23,7 +24,7 @@ class AddCache(Pass):
     otherwise every step would stand at position 0. Exact in real arithmetic, up to what the cache type rounds.
 
     Attributes:
-        kv: type that keys and values are stored as: f16, i8 or f32.
+        kv: type that keys and values are stored as: f16, i8, f32, or by blocks of 32 tokens in i4 or i2.
         context: tokens that a cache holds.
     """
 
@@ -62,6 +63,7 @@ class AddCache(Pass):
 
     def _cache(self, gm: fx.GraphModule, index: int, node: fx.Node, start: fx.Node) -> Site:
         given = arguments(node)
+        self._check_heads(node)
         caches = []
         for name in ("k", "v"):
             shape = [1, given["kv_heads"], self.context, value(given[name]).shape[-1] // given["kv_heads"]]
@@ -75,6 +77,13 @@ class AddCache(Pass):
         replace(node, new)
         return Site(hf_name(new), f"caches {given['kv_heads']} heads x {self.context} tokens as {self.kv}")
 
+    def _check_heads(self, node: fx.Node) -> None:
+        """Blocks of codes take heads of 16 n channels."""
+        given = arguments(node)
+        sizes = [value(given[name]).shape[-1] // given["kv_heads"] for name in ("k", "v")]
+        if self.kv in BITS and any(size % 16 for size in sizes):
+            reason = f"heads of {sizes[0]} and {sizes[1]} channels; {self.kv} takes multiples of 16: use kv8 or kv16"
+            refuse("a cache by blocks", [Site(site(node), reason)])
 
     def _bias(self, node: fx.Node, bias: fx.Node | None) -> fx.Node | None:
         """A bias by distance `[heads, context]`, at the insertion point."""
@@ -94,6 +103,8 @@ def _why_not(node: fx.Node) -> str | None:
         return "it adds a bias to the scores"
     if given["pad"] is not None:
         return "it takes a padding mask; export without one"
+    if given["probs"]:
+        return "its probabilities are on a grid (agq), which no cache knows"
     return None
 
 

@@ -9,7 +9,7 @@ from torch import fx
 
 from edgeq.errors import UsageError
 from edgeq.ir.graph import calls, site
-from edgeq.ir.ops.attention import CACHE_TYPES
+from edgeq.ir.ops.attention import CROSS_CACHE_TYPES
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 
@@ -27,8 +27,9 @@ class CrossCache(Pass):
     kv: str = "f16"
 
     def __post_init__(self) -> None:
-        if self.kv not in CACHE_TYPES:
-            raise UsageError(f"a cache cannot be stored as {self.kv!r}; known: {', '.join(CACHE_TYPES)}")
+        if self.kv not in CROSS_CACHE_TYPES:
+            known = ", ".join(CROSS_CACHE_TYPES)
+            raise UsageError(f"an encoder's keys and values cannot be stored as {self.kv!r} (try kv8); known: {known}")
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Change the option of the calls."""

@@ -13,7 +13,7 @@ from edgeq.errors import EdgeqError, VerifyError
 from edgeq.ir.graph import arguments, is_weight, op, value
 from edgeq.ir.hadamard import block_size
 from edgeq.ir.ops.activation import ACTIVATIONS
-from edgeq.ir.ops.attention import CACHE_TYPES
+from edgeq.ir.ops.attention import CACHE_TYPES, CROSS_CACHE_TYPES
 from edgeq.ir.ops.fake_quant import BITS
 from edgeq.ir.ops.matrix import ACTS, SIGNS
 from edgeq.ir.probabilities import ProbabilityGrid
@@ -268,7 +268,7 @@ def cached_attention(node: fx.Node) -> Iterator[str]:
 def store_keys(node: fx.Node) -> Iterator[str]:
     """Caches are inputs that hold at least as many positions as are written, in whole heads."""
     given = arguments(node)
-    yield from _cache_type(given)
+    yield from _cache_type(given, CROSS_CACHE_TYPES)
     for name, source in (("k_cache", given["k"]), ("v_cache", given["v"])):
         cache = given[name]
         yield from _cache_input(name, cache)
@@ -290,7 +290,7 @@ def count_keys(node: fx.Node) -> Iterator[str]:
 def cross_attention(node: fx.Node) -> Iterator[str]:
     """Heads divide; caches are inputs `[B, kv_heads, C, D]` that no other op touches; n_keys is one number."""
     given = arguments(node)
-    yield from _cache_type(given)
+    yield from _cache_type(given, CROSS_CACHE_TYPES)
     heads, kv_heads = given["heads"], given["kv_heads"]
     if heads < 1 or kv_heads < 1 or heads % kv_heads or width(given["q"]) % heads:
         yield f"{width(given['q'])} channels, {heads} query heads and {kv_heads} key heads do not divide"
@@ -305,9 +305,9 @@ def cross_attention(node: fx.Node) -> Iterator[str]:
         yield f"n_keys %{given['n_keys'].name} must be one integer [1]"
 
 
-def _cache_type(given: dict[str, Any]) -> Iterator[str]:
-    if given["kv"] not in CACHE_TYPES:
-        yield f"kv = {given['kv']!r}; expected one of {', '.join(CACHE_TYPES)}"
+def _cache_type(given: dict[str, Any], known: tuple[str, ...] = CACHE_TYPES) -> Iterator[str]:
+    if given["kv"] not in known:
+        yield f"kv = {given['kv']!r}; expected one of {', '.join(known)}"
 
 
 def _cache_input(name: str, cache: fx.Node) -> Iterator[str]:

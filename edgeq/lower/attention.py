@@ -19,6 +19,7 @@ from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
 from edgeq.kernels import attention as attention_kernels
 from edgeq.kernels import heads as heads_kernels
+from edgeq.kernels.kv_cache import KvCache
 from edgeq.lower.linear import lower_linear
 from edgeq.lower.node import width
 from edgeq.lower.norm import Norm
@@ -153,6 +154,7 @@ def lower_heads(scope: Scope, site: Site, qkv: View) -> None:
     kernel = heads_kernels.heads(
         site.heads, site.kv_heads, site.dim, site.value_dim, site.q.norm is not None, site.k.norm is not None,
         eps, offset, dims, a["kv"], scope.context, float(a["scale"]) * math.log2(math.e),
+        scope.ring(a["kv"]),
     )  # fmt: skip
     norms = [Weight(scope.table.vector(attrs(p.norm)["w"])) if p.norm is not None else NULL for p in (site.q, site.k)]
     rows: Arg = M if qkv.rows > 1 else ONE
@@ -176,7 +178,7 @@ def lower_attention(scope: Scope, site: Site, qkv: View) -> None:
     head = (POS,) if one else (M, POS)
     bias = _bias(scope, a["bias"])
     args = (*head, qkv, *_caches(scope, site), *bias, scratch, out)
-    scope.call(make(*shape, *options, bool(bias)), args, split, site.node)
+    scope.call(make(*shape, *options, bool(bias), scope.ring(a["kv"])), args, split, site.node)
     scope.env[site.node] = out
 
 
@@ -211,16 +213,16 @@ def _tables(scope: Scope, site: Site) -> tuple[Arg, Arg, int]:
 
 
 def _caches(scope: Scope, site: Site) -> tuple[Arg, ...]:
-    """Key and value caches of this layer, then their scales when they are int8; shared by all entries."""
+    """Key and value caches of this layer, then their scales (i8) or rings (i4, i2); shared by all entries."""
     a = attrs(site.node)
-    size, int8 = CACHE_BYTES[a["kv"]], a["kv"] == "i8"
-    dims = {"k_cache": site.dim * size, "v_cache": site.value_dim * size, "k_scale": 4 * int8, "v_scale": 4 * int8}
+    cache = KvCache(site.kv_heads, site.dim, site.value_dim, a["kv"], scope.context, scope.ring(a["kv"]))
+    beside = ("k_ring", "v_ring") if cache.blocks else ("k_scale", "v_scale")
     index = str(a["k_cache"].target).rsplit("_", 1)[-1]
+    sizes = (cache.bytes[pointer] for pointer in ("kc", "vc", "ks", "vs"))
     out: list[Arg] = []
-    for name, per_position in dims.items():
-        bytes_ = per_position * site.kv_heads * scope.context
+    for name, size in zip(("k_cache", "v_cache", *beside), sizes, strict=True):
         key = f"{name}_{index}"
-        if bytes_:
-            scope.caches.setdefault(key, Buffer(key, bytes_, 1, pinned=True))
-        out.append(scope.caches[key] if bytes_ else NULL)
+        if size:
+            scope.caches.setdefault(key, Buffer(key, size, 1, pinned=True))
+        out.append(scope.caches[key] if size else NULL)
     return tuple(out)

@@ -139,6 +139,7 @@ def _tables(plan: Plan, isas: list[Isa], weights: WeightsInfo, model: str) -> st
         "best_offset": f"{plan.best.offset}ull" if plan.best else "EDGEQ_NO_BEST",
         "vocab": plan.vocab,
         "context": plan.context,
+        "ring": plan.ring,
         "entries": len(plan.entries),
         "entry": "ENTRIES",
         "variants": len(isas),

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from torch import fx
 
 from edgeq.errors import UnsupportedError
+from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import calls, is_weight, op
 from edgeq.ir.graph import hf_name as module
 from edgeq.kernels import argmax as argmax_kernels
+from edgeq.kernels.kv_blocks import BITS, ring_length
 from edgeq.lower import attention, columns, cross, hadamard, linear, norm, rows
 from edgeq.lower.node import width
 from edgeq.lower.plan import Entry, Offset, Split
@@ -55,6 +57,9 @@ def lower_token_entries(gm: fx.GraphModule, shared: Shared, chunk: int) -> list[
     """`decode` and, for a chunk of more than one row, `prefill`, over the same caches and logits."""
     check(gm.graph)
     shared.open_logits(width(_result(gm)))
+    shared.chunk = chunk
+    types = {attrs(node)["kv"] for node in calls(gm, "edgeq.cached_attention")}
+    shared.ring = ring_length(chunk, shared.context) if types & BITS.keys() else 0
     entries = [_lower_entry("decode", gm, 1, shared)]
     return entries + ([_lower_entry("prefill", gm, chunk, shared)] if chunk > 1 else [])
 
@@ -62,6 +67,7 @@ def lower_token_entries(gm: fx.GraphModule, shared: Shared, chunk: int) -> list[
 def _lower_entry(name: str, gm: fx.GraphModule, max_rows: int, shared: Shared) -> Entry:
     """Lower the graph for up to `max_rows` rows over caches and logits that all entries share."""
     scope = Scope(max_rows, shared.context, shared.table, shared.logits, caches=shared.caches, state=shared.state)
+    scope.chunk = shared.chunk
     scope.sites = attention.find_sites(gm.graph)
     by_attention = {site.node: site for site in scope.sites.values()}
     skip = {n for n in gm.graph.nodes if is_weight(n)}

@@ -56,7 +56,7 @@ def _place(entries: list[Entry], shared: Shared) -> Plan:
     own = max(place([b for b in e.buffers if b.private], private) for e in entries)
     context = shared.context if shared.vocab else 0
     caches = list(shared.caches.values())
-    return Plan(entries, arena, own, shared.vocab, context, shared.logits, shared.best, caches)
+    return Plan(entries, arena, own, shared.vocab, context, shared.logits, shared.best, caches, shared.ring)
 
 
 def _once(buffers: list[Buffer]) -> list[Buffer]:

@@ -134,7 +134,10 @@ class Entry:
 
 @dataclass
 class Plan:
-    """Entries over one arena and one weights file; without token entries `vocab` and `context` are 0."""
+    """Entries over one arena and one weights file; without token entries `vocab` and `context` are 0.
+
+    `ring`: newest positions that caches of codes keep in float, 0 where caches keep all positions alike.
+    """
 
     entries: list[Entry]
     arena_bytes: int
@@ -144,6 +147,7 @@ class Plan:
     logits: Buffer | None
     best: Buffer | None
     caches: list[Buffer]
+    ring: int = 0
 
     def kernels(self) -> dict[str, Kernel]:
         """Every kernel of the plan by name, in order of first use."""

@@ -11,6 +11,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import op
 from edgeq.kernels.kernel import Kernel
+from edgeq.kernels.kv_blocks import BITS, ring_length
 from edgeq.lower.plan import BLOCKS, ONE, PRIVATE, ROWS, Arg, Call, Literal, M, Offset, Split
 from edgeq.lower.regions import RegionBuilder
 from edgeq.lower.values import ROW_BLOCK, Buffer, View
@@ -24,7 +25,8 @@ class Scope:
     """One entry being lowered; `env` maps nodes to values (or deferred nodes).
 
     `rows`: the largest number of rows of a token entry, 0 in a static entry, whose tensors have rows of their own.
-    `places`: linears whose result is some columns of a tensor that is there already.
+    `places`: linears whose result is some columns of a tensor that is there already. `chunk`: most rows of any entry
+    over the same caches.
     """
 
     rows: int
@@ -40,6 +42,11 @@ class Scope:
     state: dict[str, Buffer] = field(default_factory=dict)
     sites: dict[fx.Node, Any] = field(default_factory=dict)
     places: dict[fx.Node, View] = field(default_factory=dict)
+    chunk: int = 1
+
+    def ring(self, kv: str) -> int:
+        """Positions that a cache by blocks keeps in float, 0 for other caches."""
+        return ring_length(self.chunk, self.context) if kv in BITS else 0
 
     def buffer(self, name: str, row_bytes: int, rows: int, private: bool = False) -> Buffer:
         """A new buffer with room for whole blocks of rows."""

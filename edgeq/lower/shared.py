@@ -12,12 +12,14 @@ class Shared:
     """Memory that lives as long as the context, and the weights file.
 
     `logits` and `best` exist once a token entry is lowered; `caches` hold keys and values by name, `state` small values
-    that one entry leaves to another; `tensors` are inputs and outputs of static entries: one a name, shape and type.
+    that one entry leaves to another; `chunk`: most rows of an entry; `ring`: positions that caches by blocks keep in
+    float, 0 without such; `tensors` are inputs and outputs of static entries: one a name, shape and type.
     """
 
     def __init__(self, context: int, table: WeightTable) -> None:
         self.context, self.table = context, table
         self.vocab = 0
+        self.chunk, self.ring = 1, 0
         self.logits: Buffer | None = None
         self.best: Buffer | None = None
         self.caches: dict[str, Buffer] = {}

@@ -64,5 +64,5 @@ def _cache_bytes(kernel: Kernel, position: int, rows: int) -> float:
     if not kernel.family.startswith("attention."):
         return 0.0
     options = kernel.options
-    size = {"f32": 4, "f16": 2, "i8": 1}[options["kv"]]
+    size = {"f32": 4, "f16": 2, "i8": 1, "i4": 0.625, "i2": 0.375}[options["kv"]]  # blocks: 32 bits a line of 32 codes
     return float(size * options["HK"] * (options["D"] + options["Dv"]) * (position + rows))

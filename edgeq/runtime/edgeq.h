@@ -167,8 +167,13 @@ EDGEQ_API int edgeq_sample(edgeq_context *ctx, const edgeq_sampling *sampling, i
 EDGEQ_API int32_t edgeq_position(const edgeq_context *ctx);
 
 /* Forgets the tokens from `position` on, 0 <= position <= edgeq_position. Tensors of static entries stay. Without static
- * entries, rewinding a long text to 0 gives the pages of its cache back to the system. */
+ * entries, rewinding a long text to 0 gives the pages of its cache back to the system. A model whose cache holds 4 or 2
+ * bits (kv4, kv2) keeps only its newest tokens so that they can be continued: EDGEQ_USAGE where `position` is neither 0 nor
+ * among them, and nothing is forgotten. */
 EDGEQ_API int edgeq_rewind(edgeq_context *ctx, int32_t position);
+
+/* Where to rewind to and feed again: `position` (or edgeq_position, if that is less) where edgeq_rewind takes it, else 0. */
+EDGEQ_API int32_t edgeq_rewindable(const edgeq_context *ctx, int32_t position);
 
 /* Changes the number of threads; n and flags (EDGEQ_FIXED_THREADS) as in edgeq_options. */
 EDGEQ_API int edgeq_set_threads(edgeq_context *ctx, int32_t n, uint32_t flags);

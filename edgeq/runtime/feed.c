@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { FORGET_TOKENS = 256 };
+enum { KV_BLOCK = 32, KV_WINDOW = 4 }; /* a query reads its block of positions and those before it in float: kernels/kv_blocks.py */
 
 static const edgeq_entry *find_entry(const edgeq_plan *plan, const char *name)
 {
@@ -62,6 +63,7 @@ int edgeq_feed(edgeq_context *ctx, const int32_t *ids, int32_t n)
     int32_t m = n < entry->max_rows ? n : entry->max_rows;
     edgeq_walk(ctx, entry, ids, m);
     ctx->position += m;
+    if (ctx->furthest < ctx->position) ctx->furthest = ctx->position;
     ctx->logits_ready = 1;
     ids += m;
     n -= m;
@@ -86,13 +88,32 @@ static int may_forget(const edgeq_context *ctx)
   return ctx->position >= FORGET_TOKENS;
 }
 
+/* Caches of codes keep only the newest positions in float: those before `position` that are read so must be there. */
+static int is_kept(const edgeq_context *ctx, int32_t position)
+{
+  int32_t block = position / KV_BLOCK - (KV_WINDOW - 1);
+  int32_t oldest = block > 0 ? block * KV_BLOCK : 0;
+  return !ctx->plan->ring || position == 0 || oldest >= ctx->furthest - ctx->plan->ring;
+}
+
+int32_t edgeq_rewindable(const edgeq_context *ctx, int32_t position)
+{
+  if (!ctx || !ctx->open || position < 0) return 0;
+  if (position > ctx->position) position = ctx->position;
+  return is_kept(ctx, position) ? position : 0;
+}
+
 int edgeq_rewind(edgeq_context *ctx, int32_t position)
 {
   int status = edgeq_usable(ctx);
   if (status) return status;
   if (position < 0 || position > ctx->position)
     return edgeq_fail(ctx, EDGEQ_USAGE, "cannot rewind to %d: %d tokens are fed", position, ctx->position);
+  if (!is_kept(ctx, position))
+    return edgeq_fail(ctx, EDGEQ_USAGE, "cannot rewind to %d after %d tokens: the cache keeps older tokens as codes only; rewind to 0 and feed again, or compile with kv8 or kv16",
+                      position, ctx->furthest);
   if (position < ctx->position) ctx->logits_ready = 0;
+  if (position == 0) ctx->furthest = 0;
   if (position == 0 && may_forget(ctx)) edgeq_zero(&ctx->arena);
   ctx->position = position;
   return EDGEQ_OK;

@@ -93,7 +93,7 @@ def generate(
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else tokenizer.encode_chat(prompt)
     _check(len(ids), session.info.context, max_new_tokens)
     stats.prompt_tokens = len(ids)
-    stats.reused_tokens = _common(session.tokens, ids) if reuse else 0
+    stats.reused_tokens = session.rewindable(_common(session.tokens, ids)) if reuse else 0
     stream = TextStream(tokenizer.decode, stop, ids[-WINDOW:] if is_text else ())
     tokens: list[int] = []
     drawn = _draw(session, ids, sampling or Sampling(), stats, started)

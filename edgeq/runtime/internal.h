@@ -128,6 +128,7 @@ struct edgeq_context {
   edgeq_entry_profile *profile;
   edgeq_candidate *candidates;
   int32_t position, last_threads;
+  int32_t furthest; /* most tokens fed since the last rewind to 0 */
   int open, profiling, fixed_threads;
   int logits_ready; /* the arena holds the logits of the last fed token */
   int borrowed;     /* the weights are the caller's memory */

@@ -82,6 +82,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "sample": (c_int, (c_void_p, POINTER(CSampling), _IDS)),
     "position": (c_int32, (c_void_p,)),
     "rewind": (c_int, (c_void_p, c_int32)),
+    "rewindable": (c_int32, (c_void_p, c_int32)),
     "set_threads": (c_int, (c_void_p, c_int32, c_uint32)),
     "profile": (c_int, (c_void_p, c_int)),
     "profile_read": (c_int, (c_void_p, c_int32, POINTER(c_uint64), POINTER(c_uint64), POINTER(c_uint64))),

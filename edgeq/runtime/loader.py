@@ -129,8 +129,16 @@ class Session:
         """The tokens fed."""
         return tuple(self._tokens[: max(self.position, 0)])
 
+    def rewindable(self, position: int) -> int:
+        """`position` where `rewind` takes it, else 0: where to feed again from (kv4 and kv2 keep few tokens in float)."""
+        return int(self._c.rewindable(self._handle, position))
+
     def rewind(self, position: int = 0) -> None:
-        """Forget the tokens from `position` on; raises UsageError beyond what was fed."""
+        """Forget the tokens from `position` on.
+
+        Raises:
+            UsageError: beyond what was fed, or older than what a kv4 or kv2 cache can continue (`rewindable`).
+        """
         self._check(self._c.rewind(self._handle, position))
 
     def set_threads(self, threads: int, *, adapt: bool = True) -> None:

@@ -63,13 +63,14 @@ typedef struct {
   uint64_t best_offset;      /* private: f32 best, then at +64 i32 index, of each thread's share of the logits; every
                                 token entry's last region writes it. EDGEQ_NO_BEST: the plan computes none */
   int32_t vocab, context;    /* 0, 0: no token entries */
+  int32_t ring;              /* newest positions that caches of codes keep in float; 0: caches keep all positions alike */
   int32_t entries;
   const edgeq_entry *entry;
   int32_t variants;          /* in order of preference; the last needs nothing */
   const edgeq_variant *variant;
 } edgeq_plan;
 
-#define EDGEQ_PLAN_ABI 2
+#define EDGEQ_PLAN_ABI 3
 #define EDGEQ_NO_BEST UINT64_MAX
 extern const edgeq_plan EDGEQ_PLAN;
 #endif

@@ -61,10 +61,10 @@ def test_cached_attention_in_chunks_equals_attention(kv, tolerance):
 
 def test_cache_type_is_checked():
     x = torch.zeros(1, 1, 4)
-    with pytest.raises(VerifyError, match="i4"):
+    with pytest.raises(VerifyError, match="i3"):
         edgeq_ops.cached_attention(
             x, x, x, torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4), torch.tensor([0]),
-            heads=1, kv_heads=1, scale=1.0, kv="i4",
+            heads=1, kv_heads=1, scale=1.0, kv="i3",
         )
 
 

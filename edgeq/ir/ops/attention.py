@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from edgeq.errors import VerifyError
+from edgeq.ir.ops.coded import coded_product
+from edgeq.ir.ops.kv_blocks import BITS, attend_blocks
 from edgeq.ir.ops.library import composite, opaque
 
-CACHE_TYPES = ("f32", "f16", "i8")
+CROSS_CACHE_TYPES = ("f32", "f16", "i8")  # of an encoder's keys, which all come at once
+CACHE_TYPES = (*CROSS_CACHE_TYPES, *BITS)
 
 
 def visible(query: Tensor, keys: int, *, causal: bool, left: int, right: int) -> Tensor:
@@ -33,12 +36,19 @@ def by_distance(bias: Tensor, query: Tensor, keys: int) -> Tensor:
 
 def attend(
     q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, bias: Tensor | None, sinks: Tensor | None,
-    scale: float, softcap: float, grid: Tensor | None = None,
+    scale: float, softcap: float,
 ) -> Tensor:
-    """Softmax attention: q `[B,H,S,D]`, k `[B,G,L,D]`, v `[B,G,L,Dv]`; seen, bias and grid broadcast to `[B,H,S,L]`."""
+    """Softmax attention: q `[B,H,S,D]`, k `[B,G,L,D]`, v `[B,G,L,Dv]`; seen and bias broadcast to `[B,H,S,L]`."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    scores = q @ k.transpose(-1, -2) * scale
+    return weights(q @ k.transpose(-1, -2) * scale, seen, bias, sinks, softcap) @ v
+
+
+def weights(
+    scores: Tensor, seen: Tensor | None, bias: Tensor | None, sinks: Tensor | None, softcap: float,
+    grid: Tensor | None = None,
+) -> Tensor:
+    """Scores `[B,H,S,L]` -> what each key counts for; sinks take their part of it."""
     if softcap:
         scores = softcap * torch.tanh(scores / softcap)
     if bias is not None:
@@ -48,9 +58,9 @@ def attend(
     if seen is not None:
         scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
     if sinks is None:
-        return torch.softmax(scores, -1) @ v
+        return torch.softmax(scores, -1)
     sink = sinks.view(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
-    return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1] @ v
+    return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -65,13 +75,15 @@ def join_heads(x: Tensor) -> Tensor:
 
 @composite(
     "attention(Tensor q, Tensor k, Tensor v, Tensor? pad=None, Tensor? bias=None, Tensor? sinks=None, "
-    "Tensor? row_bias=None, Tensor? column_bias=None, Tensor? distance_bias=None, *, int heads, int kv_heads, "
-    "float scale, bool causal, int left=-1, int right=-1, float softcap=0.) -> Tensor"
+    "Tensor? row_bias=None, Tensor? column_bias=None, Tensor? distance_bias=None, Tensor? probs_scale=None, "
+    "*, int heads, int kv_heads, float scale, bool causal, int left=-1, int right=-1, float softcap=0., "
+    "str probs='') -> Tensor"
 )
 def attention(
     q: Tensor, k: Tensor, v: Tensor, pad: Tensor | None = None, bias: Tensor | None = None, sinks: Tensor | None = None,
     row_bias: Tensor | None = None, column_bias: Tensor | None = None, distance_bias: Tensor | None = None,
-    *, heads: int, kv_heads: int, scale: float, causal: bool, left: int = -1, right: int = -1, softcap: float = 0.0,
+    probs_scale: Tensor | None = None, *, heads: int, kv_heads: int, scale: float, causal: bool, left: int = -1,
+    right: int = -1, softcap: float = 0.0, probs: str = "",
 ) -> Tensor:
     """q `[B,S,heads*D]`, k `[B,L,kv_heads*D]`, v `[B,L,kv_heads*Dv]` -> `[B,S,heads*Dv]`.
 
@@ -79,8 +91,23 @@ def attention(
     `[B,heads,S,L]`; sinks `[heads]`; keys on a grid of KH x KW cells take row_bias `[B,heads,S,KH]` of their row and
     column_bias `[B,heads,S,KW]` of their column (decomposed relative positions); causal attention takes distance_bias
     `[heads, N]`, N >= L, by how far a key lies back; left/right: positions seen back/ahead besides itself, -1 all;
-    softcap 0 is off.
+    softcap 0 is off. probs: a grid of probabilities (`edgeq.ir.probabilities`), whose largest level is probs_scale
+    `[1]`; values are then int8.
     """
+    p = probabilities(
+        q, k, pad, bias, sinks, row_bias, column_bias, distance_bias,
+        heads=heads, kv_heads=kv_heads, scale=scale, causal=causal, left=left, right=right, softcap=softcap,
+    )  # fmt: skip
+    v = split_heads(v, kv_heads).repeat_interleave(heads // kv_heads, 1)
+    return join_heads(p @ v if probs_scale is None else coded_product(p, v, probs, probs_scale))
+
+
+def probabilities(
+    q: Tensor, k: Tensor, pad: Tensor | None, bias: Tensor | None, sinks: Tensor | None, row_bias: Tensor | None,
+    column_bias: Tensor | None, distance_bias: Tensor | None, *, heads: int, kv_heads: int, scale: float, causal: bool,
+    left: int = -1, right: int = -1, softcap: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """What each key counts for, `[B,heads,S,L]`; arguments as of `attention`."""
     rows, keys = q.shape[1], k.shape[1]
     seen = None
     query = torch.arange(rows, device=q.device) + (keys - rows)
@@ -92,8 +119,8 @@ def attention(
     grid = None if distance_bias is None else by_distance(distance_bias, query, keys)
     if row_bias is not None and column_bias is not None:
         grid = (row_bias[..., :, None] + column_bias[..., None, :]).flatten(-2)
-    q, k, v = split_heads(q, heads), split_heads(k, kv_heads), split_heads(v, kv_heads)
-    return join_heads(attend(q, k, v, seen, bias, sinks, scale, softcap, grid))
+    q, k = split_heads(q, heads), split_heads(k, kv_heads).repeat_interleave(heads // kv_heads, 1)
+    return weights(q @ k.transpose(-1, -2) * scale, seen, bias, sinks, softcap, grid)
 
 
 def stored(x: Tensor, kv: str) -> Tensor:
@@ -103,7 +130,7 @@ def stored(x: Tensor, kv: str) -> Tensor:
     if kv == "f16":
         return x.half().to(x.dtype)
     if kv != "i8":
-        raise VerifyError(f"edgeq::cached_attention has no cache type {kv!r}; it knows {', '.join(CACHE_TYPES)}")
+        raise VerifyError(f"no cache type {kv!r} of single positions; known: {', '.join(CROSS_CACHE_TYPES)}")
     absmax = x.abs().amax(-1, keepdim=True).clamp(min=1e-20)
     return torch.round(x * (127.0 / absmax)) * (absmax / 127.0)
 
@@ -127,13 +154,23 @@ def cached_attention(
     """Causal attention of rows at positions `start..start+S-1` over everything cached so far, themselves included.
 
     q `[B,S,heads*D]`, k `[B,S,kv_heads*D]`, v `[B,S,kv_heads*Dv]`, caches `[B,kv_heads,L,D|Dv]` written in place with
-    the values that a cache of type `kv` gives back, start `[1]`, bias `[heads, L]` by how far a key lies back.
+    the values that a cache of type `kv` gives back (i4, i2: with those that a query close by reads, as float16), start
+    `[1]`, bias `[heads, L]` by how far a key lies back.
     """
     first, rows = int(start), q.shape[1]
     last = first + rows
-    k_cache[:, :, first:last] = stored(split_heads(k, kv_heads), kv)
-    v_cache[:, :, first:last] = stored(split_heads(v, kv_heads), kv)
+    single = "f16" if kv in BITS else kv
+    k_cache[:, :, first:last] = stored(split_heads(k, kv_heads), single)
+    v_cache[:, :, first:last] = stored(split_heads(v, kv_heads), single)
     query = torch.arange(first, last, device=q.device)
+    if kv in BITS:
+
+        def weigh(scores: Tensor, query: Tensor) -> Tensor:
+            keys = scores.shape[-1]
+            seen = visible(query, keys, causal=True, left=left, right=-1)
+            return weights(scores, seen, None if bias is None else by_distance(bias, query, keys), sinks, softcap)
+
+        return join_heads(attend_blocks(split_heads(q, heads) * scale, k_cache, v_cache, query, BITS[kv], weigh))
     seen = visible(query, last, causal=True, left=left, right=-1)
     bias = None if bias is None else by_distance(bias, query, last)
     out = attend(split_heads(q, heads), k_cache[:, :, :last], v_cache[:, :, :last], seen, bias, sinks, scale, softcap)

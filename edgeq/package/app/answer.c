@@ -38,7 +38,7 @@ static int feed(answer *a, const int32_t *ids, int32_t n)
 /* In pieces, so that Ctrl-C is noticed. */
 static int feed_prompt(answer *a, const edgeq_app_tokens *prompt)
 {
-  int32_t chunk = a->facts.chunk, at = a->stats->reused = common(a->fed, prompt);
+  int32_t chunk = a->facts.chunk, at = a->stats->reused = edgeq_rewindable(a->app->ctx, common(a->fed, prompt));
   int status = edgeq_rewind(a->app->ctx, at);
   if (status) return edgeq_app_failed(a->app, status);
   for (a->fed->n = at; at < prompt->n && !edgeq_app_stopped(); at += chunk) {
