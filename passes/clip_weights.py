@@ -89,6 +89,8 @@ class ClipWeights(Pass):
             return "its weight lies on a grid already"
         if quant.weight_bits >= 16:
             return f"its weights of {quant.weight_bits} bits are stored as they are"
+        if quant.kind != "int":
+            return f"{quant.format} has no range of whole numbers that could be narrowed"
         if any(op(user) == "aten.embedding" for leaf in stored(weight) for user in leaf.users):
             return "its weight is also the token embedding"
         if linear in set(heads(gm)):

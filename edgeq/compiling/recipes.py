@@ -157,9 +157,5 @@ def refuse_own(steps: Iterable[Pass]) -> None:
 
 
 def _fits(line: Default, kind: str, bits: Bits) -> bool:
-    wanted = ((line.kinds, kind), (line.weights, _weights(bits)), (line.acts, bits.act))
+    wanted = ((line.kinds, kind), (line.weights, bits.weight.name), (line.acts, bits.act))
     return not bits.weight.is_float and all(word in words.split() or words == "*" for words, word in wanted)
-
-
-def _weights(bits: Bits) -> str:
-    return f"w{bits.weight.bits}"
