@@ -76,7 +76,7 @@ def build(
     seed: int = 0,
     vocab: int = 100,
     bias: float = 0,
-    abi: int = 2,
+    abi: int = 3,
     best: bool = True,
     plan: str = "toy.c",
     tokens: bool = True,
