@@ -1,6 +1,13 @@
 """Emits 16 output rows times a block of activation rows of a 2:4 sparse linear on ARM; see `sparse_tile`.
 
-A tile's outputs are taken in passes of a few columns of 4, as many as fit in 32 registers of 4 lanes.
+A tile's outputs are taken in passes of a few columns of 4, as many as LLVM keeps in 32 registers of 4 lanes.
+Instructions of the inner loop for each `tbl` (16 kept codes of 4 outputs, a row), counted:
+
+| outputs of a pass | sdot: GEMM s8, s4g64 | smlal: GEMM s8, s4g64 | GEMV s8, s4g64: smlal | GEMV s4g64: sdot |
+|---|---|---|---|---|
+| 4 | 3.1, 4.2 | 9.3, 8.0 | 12.8, 10.7 | 8.6 |
+| 8 | 3.4, 4.7 (spills) | 9.8, 8.3 (spills) | 11.3, 11.7 | 8.1 |
+| 16 | | | 10.5, 12.4 (spills) | 9.0 |
 """
 
 from __future__ import annotations
@@ -33,9 +40,9 @@ def emit_block(x: Operands, tile: V.Expr) -> list[V.Expr]:
 
 def _outputs(x: Operands) -> int:
     """Outputs of a pass."""
-    if x.rows == 1:
-        return TILE_ROWS
-    return 4 if x.fmt.group_size else 8
+    if x.rows > 1:
+        return 4
+    return TILE_ROWS if not x.fmt.group_size else 4 if x.isa.dot == "smlal" else 8
 
 
 def _add(x: Operands, columns: list[Dots], groups: list[Group]) -> None:
