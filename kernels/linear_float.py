@@ -1,4 +1,4 @@
-"""Linear layers with float activations: f32 or f16 weights, or 4- and 8-bit weights that are dequantized on the way.
+"""Linear layers with float activations: f32 or f16 weights, or weights in codes that are dequantized on the way.
 
 `y[i, n] = sum over k of w[n, k] * x[i, k] + bias[n]`, in float32, in the order that `linear_float_tile` states.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import UnsupportedError
-from edgeq.kernels import linear_float_arm
+from edgeq.kernels import float_weights, linear_float_arm
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
@@ -33,7 +33,7 @@ def _coded_rows(isa: Isa) -> int:
 def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool = False) -> Kernel:
     """`o = epilogue(w @ x + bias)` for one row x: f32[K]; unit: 16 outputs; parameters w, bias, x, r, o.
 
-    Arguments and errors as of `linear_int.gemv`; every format is accepted.
+    Arguments and errors as of `linear_int.gemv`; every format of one number a group is accepted.
     """
     linear = _linear(N, K, fmt, epilogue, bias)
 
@@ -103,6 +103,7 @@ def reference(
 def _linear(N: int, K: int, fmt: WeightFormat, epilogue: str, bias: bool, ld: int = 0) -> Linear:
     """Checked description."""
     fmt.check_width(K)
+    float_weights.check(fmt)
     linear = Linear(N, K, fmt, Epilogue.parse(epilogue), bias, ld)
     wide = linear.end.width(N)
     if ld and (ld % 16 or ld < wide or linear.end.kind == "add"):

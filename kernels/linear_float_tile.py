@@ -1,8 +1,13 @@
 """Emits 16 output rows times a few rows of float activations: the inner loops of `linear_float`.
 
 One canonical order for any number of activation rows: weight k goes to accumulator k mod 4, in the order in which the
-format stores k; the four are joined (0 + 1) + (2 + 3). Quantized weights do this for each group on `code - zero`, exact
-in float32, and add the group's sum with one fma by its scale.
+format stores k; the four are joined (0 + 1) + (2 + 3). Quantized weights do this for each group on levels (code - zero,
+an entry of a table, a float of 8 bits), exact in float32, and add the group's sum with one fma by its scale; then, of a
+group with an offset, the sum of its activations (in four accumulators likewise) with one fma by minus the offset.
+
+The order in which a group's k are stored is that of `fmt.pieces`: steps, and within a step its quads. So 4 bits take a
+quad of the first half, one of the second; 2 bits one of each quarter; 3 bits, a step being 8 quads, two neighbours in
+steps of each quarter; five trits one of each fifth, and where the last fifth is shorter, the other four's rest after.
 
 GEMM versions, float weights, GFLOP/s of one thread (CPU time, best of 40, busy 2-core Zen 5; OpenBLAS 102 with AVX2):
 
@@ -19,14 +24,15 @@ from dataclasses import dataclass
 
 from edgeq.kernels import linear_float_arm
 from edgeq.kernels import vector as V
+from edgeq.kernels.float_weights import weights_of
 from edgeq.kernels.linear_groups import Group, walk
+from edgeq.kernels.linear_scales import offsets, scales
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes of software prefetch, as in linear_int_tile
 CHAINS = 4
 UNROLLED = 2  # steps of a pass of `emit_tiles`; K is a multiple of 16
-_INTEGER_FLOAT = 0x4B000000  # bits of 2**23: an integer below 2**23 in the mantissa makes the float 2**23 + integer
 
 
 @dataclass(frozen=True)
@@ -137,25 +143,46 @@ def _multiply(x: Operands, chains: list[list[V.Reg]], c: int, weight: V.Expr, k:
 
 
 def _add_group(x: Operands, group: Group, totals: list[V.Reg]) -> None:
-    chains, bias = _chains(x), V.let(_code_bias(x, group))
-    with V.loop(0, x.fmt.vectors(group.length)) as v:
-        at = V.let(group.vectors + V.i64(v) * V.i64(VECTOR_BYTES))
-        x.prefetch(at)
-        stored = V.let(x.weights.view(at, "int32x16"))
-        for half in range(8 // x.fmt.bits):
-            start = V.let(group.start + V.i32(half * group.length // 2) + v * V.i32(4))
-            for c in range(CHAINS):
-                code = (stored >> V.splat(8 * c + 4 * half)) & V.splat((1 << x.fmt.bits) - 1)
-                weight = V.bits("float32x16", code | V.splat(_INTEGER_FLOAT)) - bias
-                _multiply(x, chains, c, V.let(weight), start + V.i32(c))
-    scale = V.let(V.from_half(x.isa, x.weights.view(group.scale, "float16x16")))
+    chains, weights = _chains(x), weights_of(x, group)
+    seen = [V.Reg("float32", V.splat(0.0, CHAINS), CHAINS) for _ in range(x.rows if x.fmt.kind == "min" else 0)]
+    for piece in x.fmt.pieces(group.length):
+        with V.loop(0, piece.steps) as s:
+            quads = weights.step(piece, [_read(x, group, read, s) for read in piece.reads])
+            for (number, _), quad in zip(piece.quads, quads, strict=True):
+                k = V.let(group.start + V.i32(number * CHAINS) + s * V.i32(CHAINS))
+                _multiply_quad(x, chains, quad, k)
+                for row, total in enumerate(seen):
+                    total.set(total.v + x.quad(row, k))
+    scale = V.let(scales(x.isa, x.fmt, x.weights, group))
     for total, row in zip(totals, chains, strict=True):
         total.set(V.fma(V.let(_join(row)), scale, total.v))
+    if seen:
+        offset = V.let(V.splat(0.0) - offsets(x.isa, x.weights, group))
+        for total, lanes in zip(totals, seen, strict=True):
+            total.set(V.fma(V.splat(linear_float_arm.joined(lanes.v)), offset, total.v))
 
 
-def _code_bias(x: Operands, group: Group) -> V.Expr:
-    """2**23 + zero point: subtracting it from the bits 2**23 + code leaves the exact `code - zero`."""
-    if x.fmt.zero_point is not None:
-        return V.splat(float(2**23 + x.fmt.zero_point))
-    zero = V.cast("int32", x.weights.vector(group.zero))
-    return V.bits("float32x16", zero | V.splat(_INTEGER_FLOAT))
+def _read(x: Operands, group: Group, read: int, s: V.Expr) -> V.Expr:
+    """int32x16: vector `read + s` of a group."""
+    at = V.let(group.vectors + V.i64(s) * V.i64(VECTOR_BYTES) + V.i64(read * VECTOR_BYTES))
+    x.prefetch(at)
+    return V.let(x.weights.view(at, "int32x16"))
+
+
+def _multiply_quad(x: Operands, chains: list[list[V.Reg]], quad: list[V.Expr], k: V.Expr) -> None:
+    """Add a quad's weights times x[row, k .. k + 3]; in a loop where each lane's fma is a call."""
+    if x.isa.accumulators > 1:
+        for c, weight in enumerate(quad):
+            _multiply(x, chains, c, weight, k + V.i32(c))
+        return
+    some = V.Stack(2 * CHAINS * TILE_ROWS, "float32")
+    for row, registers in enumerate(chains):
+        for c, weight in enumerate(quad):
+            some.store(c * TILE_ROWS, weight)
+            some.store((CHAINS + c) * TILE_ROWS, registers[c].v)
+        with V.loop(0, CHAINS * TILE_ROWS) as at:  # too many for LLVM to unroll
+            value = x.x[x.first + V.i32(row * x.K) + k + at // V.i32(TILE_ROWS)]
+            total = at + V.i32(CHAINS * TILE_ROWS)
+            some.store(total, V.fma(some[at], value, some[total]))
+        for c, register in enumerate(registers):
+            register.set(some.vector((CHAINS + c) * TILE_ROWS))

@@ -57,6 +57,8 @@ def make(rng: np.random.Generator, text: str, N: int, K: int, m: int, extreme: b
     else:
         KG, top = fmt.groups(K) * fmt.meaning.numbers, fmt.codes - 1
         codes = (rng.integers(0, 2, (N, K)) * top if extreme else rng.integers(0, top + 1, (N, K))).astype(np.uint8)
+        if fmt.kind in ("e4m3", "e5m2"):
+            codes &= 0xFB if fmt.kind == "e5m2" else 0xFE  # neither NaN nor infinity
         scale = (rng.random((N, KG)) * 0.01 + 1e-4).astype(np.float16)
         if fmt.meaning.scale_bytes == 1:
             scale = np.ldexp(1.0, rng.integers(-12, -5, (N, KG))).astype(np.float16)
