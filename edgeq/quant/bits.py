@@ -1,7 +1,7 @@
 """The bits grammar: what `--bits` takes, parsed once and printed back.
 
     fp32 | fp16 | <weights>a<1|4|8|8s|16>[g<32|64|128|256>|pc][a|m][kv<2|4|8|16|32>][head<4|8|fp16|fp32>]
-    weights: w1 w2 w3 w4 w8 | t2 t1.6 | nf4 mxfp4 log4t<1|2|3|4|8> fp8 fp8e5 | p2 c4 | s8 s4
+    weights: w1 w2 w3 w4 w8 | t2 t1.6 | nf4 mxfp4 log4t<1|2|3|4|8> log4z<4..8> fp8 fp8e5 | p2 c4 | s8 s4
 
 `w4` weights of 4 bits (the others: `kinds.py`), `a8` activations quantized to int8 per token as they come (`a8s`: with
 one scale a tensor, known from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc`

@@ -85,7 +85,7 @@ class WeightFormat:
         """
         if text in ("f16", "f32"):
             return cls(int(text[1:]))
-        match = re.fullmatch(r"([a-z]+\d(?:\.\d|[et]\d|fp4)?|mxfp4)(?:g([1-9]\d*))?([am]?)", text)
+        match = re.fullmatch(r"([a-z]+\d(?:\.\d|[etz]\d|fp4)?|mxfp4)(?:g([1-9]\d*))?([am]?)", text)
         if not match or not (match[1] in NAMES or match[1] in {f"w{bits}" for bits in INTEGER_BITS}):
             raise UsageError(f"weight format {text!r} is not known; known: {KNOWN}")
         return cls.named(match[1], int(match[2] or 0), match[3])

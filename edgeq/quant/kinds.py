@@ -9,6 +9,7 @@
 | nf | `nf4` | 0 .. 15 | `level * scale`: NF4 (QLoRA, appendix E), its levels rounded to 1/127 |
 | mx | `mxfp4` | sign, E2M1 | `level * scale`, levels in half units; scale a power of two (OCP MX 1.0) |
 | log | `log4t2` | sign, 3 bits | `level * scale`: `127 * 2^(-(7 - c) / tau)` rounded (PTQ4SAM, Reg-PTQ) |
+| logz | `log4z7` | sign, 3 bits | the same with tau in quarters (7/4); the smallest negative level is 0 instead |
 | e4m3, e5m2 | `fp8`, `fp8e5` | a byte | the float it stands for, times scale; float activations only |
 | planes | `p2` | b1 + 2 b2 | `scale1 * b1 + scale2 * b2` (DB-LLM, FDB) |
 | codebook | `c4` | 0 .. 3 | one of four f16 a group (BiLLM) |
@@ -28,6 +29,7 @@ NF4 = (
 )  # fmt: skip
 _E2M1 = (0, 1, 2, 3, 4, 6, 8, 12)  # in halves
 GRANULARITIES = (1, 2, 3, 4, 8)
+QUARTERS = (4, 5, 6, 7, 8)  # granularities of logarithmic levels with a zero, times 4
 TRIT = 0  # width of a field that holds a ternary digit
 
 
@@ -60,9 +62,14 @@ class Kind:
     sparse: bool = False
 
 
-def _logarithmic(tau: int) -> tuple[int, ...]:
+def _logarithmic(tau: float) -> tuple[int, ...]:
     up = [round(127 * 2 ** (-(7 - c) / tau)) for c in range(8)]
     return (*up, *(-level for level in up))
+
+
+def _with_zero(tau: float) -> tuple[int, ...]:
+    levels = _logarithmic(tau)
+    return (*levels[:8], 0, *levels[9:])
 
 
 KINDS: dict[str, Kind] = {
@@ -76,6 +83,7 @@ KINDS: dict[str, Kind] = {
         4, (4,), (*_E2M1, *(-level for level in _E2M1)), scale_bytes=1, default_group=32, groups=(32,), words="MXFP4"
     ),
     **{f"log{tau}": Kind(4, (4,), _logarithmic(tau), words=f"4-bit logarithmic, tau {tau}") for tau in GRANULARITIES},
+    **{f"logz{n}": Kind(4, (4,), _with_zero(n / 4), words=f"4-bit logarithmic and 0, tau {n / 4:g}") for n in QUARTERS},
     "e4m3": Kind(8, (8,), float_only=True, words="FP8 E4M3"),
     "e5m2": Kind(8, (8,), float_only=True, words="FP8 E5M2"),
     "planes": Kind(2, (2,), numbers=2, default_group=64, words="two 0/1 planes"),
@@ -87,6 +95,7 @@ PLANES: dict[int, tuple[int, ...]] = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 8: (
 NAMES: dict[str, str] = {
     "w1": "binary", "t2": "ternary", "t1.6": "trits", "nf4": "nf", "mxfp4": "mx",
     **{f"log4t{tau}": f"log{tau}" for tau in GRANULARITIES},
+    **{f"log4z{n}": f"logz{n}" for n in QUARTERS},
     "fp8": "e4m3", "fp8e5": "e5m2", "p2": "planes", "c4": "codebook",
     "s8": "sparse8", "s4": "sparse4",
 }  # fmt: skip
