@@ -29,7 +29,7 @@ from edgeq.evaluate.text import text_tokens
 from edgeq.frontend.entries import load_entries
 from edgeq.frontend.interfaces import Shapes
 from edgeq.frontend.source import Source, open_model
-from edgeq.ir.graph import arguments, calls, value
+from edgeq.ir.graph import arguments, calls, op, value
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import parse_pipeline, run_pipeline
 from edgeq.quant.bits import Bits
@@ -65,14 +65,27 @@ def stored_bits(gm: fx.GraphModule) -> dict[str, float]:
     if not linears:
         return {"linear_bits": 32.0, "weight_bits": 32.0}
     shared = {w for _, w, _ in tables}
-    between = [(w, fmt) for _, w, fmt in linears if w not in shared]
-    return {"linear_bits": _mean_bits(between), "weight_bits": _mean_bits([*between, *((w, f) for _, w, f in tables)])}
+    between = [(w, fmt, _order(n)) for n, w, fmt in linears if w not in shared]
+    return {
+        "linear_bits": _mean_bits(between),
+        "weight_bits": _mean_bits([*between, *((w, f, None) for _, w, f in tables)]),
+    }
 
 
-def _mean_bits(stored: list[tuple[fx.Node, str]]) -> float:
-    shapes = [tuple(map(int, value(w).shape)) for w, _ in stored]
-    bits = [n * k * WeightFormat.parse(fmt).bits_per_weight(k) for (n, k), (_, fmt) in zip(shapes, stored, strict=True)]
-    return sum(bits) / sum(n * k for n, k in shapes)
+def _order(linear: fx.Node) -> fx.Node | None:
+    """The gather that a linear's columns are permuted for."""
+    x = arguments(linear)["x"]
+    return x if op(x) == "edgeq.columns" else None
+
+
+def _mean_bits(stored: list[tuple[fx.Node, str, fx.Node | None]]) -> float:
+    """Of the model's weights: columns added by padding or stored twice are bits and no weights; an order counts once."""
+    bits = weights = 0.0
+    for w, fmt, order in stored:
+        rows, columns = map(int, value(w).shape)
+        bits += rows * columns * WeightFormat.parse(fmt).bits_per_weight(columns)
+        weights += rows * (columns if order is None else int(value(arguments(order)["x"]).shape[-1]))
+    return (bits + sum(32 * int(value(order).shape[-1]) for order in {o for _, _, o in stored if o})) / weights
 
 
 def _perplexity(gm: fx.GraphModule, source: Source, asked: argparse.Namespace) -> dict[str, Any]:
