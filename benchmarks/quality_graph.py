@@ -79,7 +79,7 @@ def _order(linear: fx.Node) -> fx.Node | None:
 
 
 def _mean_bits(stored: list[tuple[fx.Node, str, fx.Node | None]]) -> float:
-    """Of the model's weights: columns added by padding or stored twice are bits and no weights; an order counts once."""
+    """Of the model's weights: columns padded or stored twice are bits and no weights; an order counts once."""
     bits = weights = 0.0
     for w, fmt, order in stored:
         rows, columns = map(int, value(w).shape)
