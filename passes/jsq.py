@@ -25,7 +25,7 @@ from edgeq.passes.rounding.gptq_columns import Rounded
 from edgeq.passes.rounding.hessian import RETRIES, hessian, inverse_factor
 from edgeq.passes.rounding.sequential import Sequential
 from edgeq.passes.rounding.sparse_columns import prune_columns
-from edgeq.passes.rounding.sparsity import QUAD, best_two, input_norm, joint_score, some_rows, spread_score
+from edgeq.passes.rounding.sparsity import QUAD, best_two, input_norm, some_rows, spread_score
 from edgeq.quant.kinds import KINDS
 from edgeq.quant.simulate import QuantSpec
 
@@ -149,9 +149,10 @@ class Jsq(Pass):
         weight = self._weight(linear, context)
         if not torch.isfinite(weight).all() or not all(torch.isfinite(part).all() for part in rows):
             raise ModelError(f"{site(linear)}: its weight or its input on calibration samples holds NaN or infinity")
-        keep = best_two(joint_score(weight, rows, self.rho, self.tokens))
+        spread = spread_score(weight, rows, self.rho, self.tokens)
+        keep = best_two(weight.abs() * input_norm(rows) + spread)
         found: dict[str, Tensor] = {"tokens": torch.tensor(sum(map(len, rows)))}
-        done = self._compensated(weight, rows, quant, site(linear)) if self.compensate else None
+        done = self._compensated(weight, spread, rows, quant, site(linear)) if self.compensate else None
         values = quant.weight(weight * keep) if done is None else done.values(quant)
         if done is None:
             found["keep"] = keep.to(torch.uint8)
@@ -161,7 +162,9 @@ class Jsq(Pass):
         found["errors"] = torch.stack([_error(x, weight, w) for w in (quant.weight(weight * keep), values)])
         return found
 
-    def _compensated(self, weight: Tensor, rows: list[Tensor], quant: QuantSpec, name: str) -> Rounded:
+    def _compensated(
+        self, weight: Tensor, spread: Tensor, rows: list[Tensor], quant: QuantSpec, name: str
+    ) -> Rounded:
         """The weight pruned and rounded; ModelError where no damping makes its moments invertible."""
         moments = hessian([quant.activation(part) if len(part) else part for part in rows])
         factor = inverse_factor(moments.matrix, self.damp)
@@ -169,7 +172,6 @@ class Jsq(Pass):
             most = self.damp * 10**RETRIES
             raise ModelError(f"{name}: the moments of its input cannot be inverted, damped by {most:g}: skip={name}")
         norm = input_norm(rows).square().sum() / moments.matrix.diagonal().sum()
-        spread = spread_score(weight, rows, self.rho, self.tokens)
         return prune_columns(weight, factor.upper, quant, spread, float(norm.sqrt()), name=name)
 
     def _weight(self, linear: fx.Node, context: Context) -> Tensor:

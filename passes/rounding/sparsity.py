@@ -44,19 +44,15 @@ def ranges_without(x: Tensor, weight: Tensor) -> Tensor:
     return found.T.contiguous()
 
 
-def joint_score(weight: Tensor, parts: Sequence[Tensor], rho: float, tokens: int) -> Tensor:
-    """JSQ (ICML 2024): `|W_ij| * ||X_j||_2 + rho * SS_ij`, f32 `[N, K]`; with rho 0 Wanda's score.
+def spread_score(weight: Tensor, parts: Sequence[Tensor], rho: float, tokens: int) -> Tensor:
+    """`rho * SS_ij`, f32 `[N, K]`: the second term of JSQ's score (ICML 2024), `|W_ij| * ||X_j||_2 + rho * SS_ij`.
+
+    Zeros where rho is 0, which leaves Wanda's score, and where no token is.
 
     Args:
         weight: f32 `[N, K]`. parts: the linear's input, f `[T, K]` a sample. tokens: of them all that SS is taken of,
-            evenly spaced; without any the score is the weight's magnitude.
+            evenly spaced.
     """
-    score = weight.abs() * input_norm(parts)
-    return score + spread_score(weight, parts, rho, tokens)
-
-
-def spread_score(weight: Tensor, parts: Sequence[Tensor], rho: float, tokens: int) -> Tensor:
-    """The score's second term, f32 `[N, K]`; zeros where rho is 0 or no token is."""
     rows = torch.cat([part.float() for part in parts])
     if not rho or not len(rows):
         return torch.zeros_like(weight)

@@ -15,7 +15,7 @@ from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make, parse_pipeline, run_pipeline
 from edgeq.passes.rounding.hessian import hessian, inverse_factor
 from edgeq.passes.rounding.sparse_columns import prune_columns
-from edgeq.passes.rounding.sparsity import best_two, input_norm, joint_score, ranges_without
+from edgeq.passes.rounding.sparsity import best_two, input_norm, ranges_without, spread_score
 from edgeq.quant.bits import Bits
 from edgeq.quant.simulate import QuantSpec
 
@@ -44,11 +44,11 @@ def test_ranges_are_those_of_outputs_without_a_column(tokens, monkeypatch):
 def test_without_the_second_term_the_score_is_wandas(tokens):
     x, w = tokens
     parts = [x[:100], x[100:]]
-    wanda = w.abs() * x.norm(dim=0)
-    assert torch.equal(best_two(joint_score(w, parts, 0.0, 16)), best_two(wanda))
-    assert not torch.equal(best_two(joint_score(w, parts, 1000.0, 16)), best_two(wanda))
+    wanda, first = best_two(w.abs() * x.norm(dim=0)), w.abs() * input_norm(parts)
+    assert torch.equal(best_two(first + spread_score(w, parts, 0.0, 16)), wanda)
+    assert not torch.equal(best_two(first + spread_score(w, parts, 1000.0, 16)), wanda)
     assert torch.allclose(input_norm(parts), input_norm([x] * 3))  # neither samples nor their lengths matter
-    assert torch.equal(joint_score(w, [x[:0]], 2.1, 16), w.abs())
+    assert torch.equal(w.abs() * input_norm([x[:0]]) + spread_score(w, [x[:0]], 2.1, 16), w.abs())
 
 
 def test_two_of_four_are_kept_the_first_of_equals():
