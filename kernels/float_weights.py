@@ -61,7 +61,7 @@ def weights_of(x: Operands, group: Group) -> Weights:
 def check(fmt: WeightFormat) -> None:
     """Raise UnsupportedError for a format that has no decoder."""
     if fmt.meaning.numbers > 1 or fmt.meaning.sparse:
-        raise UnsupportedError(f"{fmt}: no kernel takes float activations; quantize them (a8), or take another format")
+        raise UnsupportedError(f"{fmt}: only int8 activations have kernels (a8); embeddings have none")
 
 
 def _kind(isa: Isa, fmt: WeightFormat) -> type[Weights]:

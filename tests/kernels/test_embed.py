@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from everywhere import everywhere
+from linear_cases import make
 
 from edgeq.kernels import embed
 from edgeq.quant.format import WeightFormat
@@ -12,6 +13,9 @@ CASES = [  # (N, K, format, scale): whole and ragged groups, last blocks of 1..4
     (37, 96, "w4g32", 1.0), (64, 576, "w8g32", 24.0), (48, 208, "w8g128", 1.0), (40, 176, "w8g32a", 3.0),
     (48, 208, "w4g128a", 1.0), (64, 288, "w4g64a", 1.0), (33, 80, "w8", 1.0), (33, 80, "w4a", 1.0),
     (33, 80, "f16", 2.0), (33, 48, "f32", 1.0),
+    (40, 176, "w4g32m", 3.0), (33, 80, "w2g64a", 1.0), (33, 112, "w3g64", 1.0), (33, 48, "w1", 1.0),
+    (33, 176, "t1.6g128", 1.0), (33, 80, "nf4g64", 2.0), (40, 176, "mxfp4", 1.0), (33, 48, "fp8", 1.0),
+    (33, 48, "fp8e5g32", 1.0),
 ]  # fmt: skip
 KERNELS = [embed.embed(N, K, WeightFormat.parse(fmt), scale) for N, K, fmt, scale in CASES]
 POSITIONS = embed.positions(64, 2)
@@ -23,26 +27,13 @@ def lib(compile_kernels):
     return compile_kernels([*KERNELS, POSITIONS, RAGGED, RAGGED_POSITIONS])
 
 
-def packed(N: int, K: int, fmt: WeightFormat, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Packed bytes of a random weight, and the weight in float64."""
-    if fmt.is_float:
-        w = rng.normal(size=(N, K)).astype(f"float{fmt.bits}")
-        return pack(w, None, None, fmt), w.astype(np.float64)
-    lengths = [end - begin for begin, end in fmt.group_bounds(K)]
-    codes = rng.integers(0, 1 << fmt.bits, (N, K)).astype(np.uint8)
-    scale = rng.uniform(0.001, 0.1, (N, len(lengths))).astype(np.float16)
-    zero = None if fmt.symmetric else rng.integers(0, 1 << fmt.bits, scale.shape).astype(np.uint8)
-    middle = fmt.zero_point if zero is None else np.repeat(zero.astype(np.float64), lengths, 1)
-    return pack(codes, scale, zero, fmt), (1.0 * codes - middle) * np.repeat(scale.astype(np.float64), lengths, 1)
-
-
 @pytest.mark.parametrize(("case", "kernel"), list(zip(CASES, KERNELS, strict=True)), ids=[k.name for k in KERNELS])
 def test_gathers_rows(lib, rng, case, kernel):
     N, K, fmt, scale = case
-    data, weight = packed(N, K, WeightFormat.parse(fmt), rng)
+    weight = make(rng, fmt, N, K, 1)
     ids = np.array([0, 15, 16, N - 1, 3, 17, N - 1], np.int32)
-    o = everywhere(lib, kernel, [(0, 3), (3, 7)], m=7, ids=ids, w=data, o=np.zeros((7, K), "f4"))["o"]
-    np.testing.assert_allclose(o, embed.reference(ids, weight, scale), rtol=1e-6)
+    o = everywhere(lib, kernel, [(0, 3), (3, 7)], m=7, ids=ids, w=weight.packed, o=np.zeros((7, K), "f4"))["o"]
+    np.testing.assert_allclose(o, embed.reference(ids, weight.dequantized(), scale), rtol=1e-6)
 
 
 def test_positions(lib, rng):

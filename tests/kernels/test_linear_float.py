@@ -25,6 +25,18 @@ CASES = [
     ("w4", 16, 16, 1, "act:gelu", False),
     ("w8", 64, 80, 17, "gated:gelu_tanh", False),
     ("w8g32a", 48, 176, 2, "store", False),
+    ("w4g32m", 16, 80, 2, "store", True),
+    ("w8g64m", 16, 80, 2, "store", False),
+    ("w2g64a", 16, 80, 2, "store", False),
+    ("w3g64", 16, 80, 2, "store", False),
+    ("w1", 16, 48, 2, "store", False),
+    ("t2g64", 16, 80, 2, "store", False),
+    ("t1.6g128", 16, 176, 2, "store", False),
+    ("nf4g64", 16, 80, 5, "store", False),
+    ("mxfp4", 16, 176, 2, "store", False),
+    ("log4t2", 16, 48, 2, "store", False),
+    ("fp8", 16, 48, 2, "store", False),
+    ("fp8e5g32", 16, 80, 2, "store", False),
 ]
 
 
@@ -80,6 +92,12 @@ def test_integers_come_out_exact(lib, rng):
     c.weights = (codes, np.ones_like(scale), zero)
     for found in results(lib, case, c):
         assert np.array_equal(found[:, : case[1]], c.x @ c.dequantized().T)
+
+
+@pytest.mark.parametrize("text", ["p2g64", "c4g128"])
+def test_formats_of_several_numbers_a_group_are_refused(text):
+    with pytest.raises(UnsupportedError, match="int8 activations"):
+        linear_float.gemv(16, 128, WeightFormat.parse(text))
 
 
 def test_widths_that_are_not_whole_vectors_are_refused():
