@@ -57,7 +57,7 @@ def imports_text(manifest: Manifest) -> str:
     from edgeq.imports.record import receipt
 
     lines = receipt(manifest.get("imports") or [])
-    return "".join(f"\n{'imported:' if not i else '':9}{line}" for i, line in enumerate(lines))
+    return "".join(f"\n{'codes:' if not i else '':9}{line}" for i, line in enumerate(lines))
 
 
 def _recipe(recipe: dict[str, Any]) -> str:

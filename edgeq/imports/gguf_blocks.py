@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeq.imports.held import Held
 from edgeq.quant.format import WeightFormat
 
-Bytes = NDArray[np.uint8]
+Bytes = NDArray[Any]  # uint8
 SUPER = 256  # weights of a block of the K and TQ types
 
 

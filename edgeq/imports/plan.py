@@ -16,6 +16,7 @@ from edgeq.imports.gguf_weights import holds_codes
 from edgeq.imports.keep import imported, keep_codes
 from edgeq.imports.record import AGAIN, keeps_codes
 from edgeq.passes.quantize import Quantize
+from edgeq.quant.per_linear import format_of
 
 if TYPE_CHECKING:
     from edgeq.compiling.options import Options
@@ -39,11 +40,20 @@ def import_codes(source: Source, entries: Sequence[EntryGraph], options: Options
     wanted = None if keeps else _wanted(entries, options)
     again = options.requantize or (not keeps and source.name.startswith(DEMO))
     source.imports = keep_codes(source, entries, wanted, again, progress)
+    _refuse_formats(source, options)
     if keeps_codes(source.imports) and (options.passes or options.recipe):
         raise UsageError(
             f"{options.model} keeps the codes that it was quantized to: no pass can change its weights. Leave --recipe "
             "and --pass out, or give --requantize and the --bits that you want instead"
         )
+
+
+def _refuse_formats(source: Source, options: Options) -> None:
+    """Raise UsageError where `--formats` names a weight that keeps codes of another format."""
+    for record in source.imports:
+        asked = format_of(record.name.removesuffix(".weight"), options.formats)
+        if asked is not None and record.outcome != AGAIN and str(asked) != record.format:
+            raise UsageError(f"--formats: {record.name} keeps its codes, {record.format}; {asked} would be other ones")
 
 
 def formats_of(source: Source, options: Options) -> dict[str, str]:

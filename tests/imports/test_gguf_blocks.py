@@ -9,9 +9,9 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from test_gguf import tiny, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_gguf import tiny, write
 
 from edgeq.compiling.options import make_options
 from edgeq.compiling.prepared import Prepared, prepare
@@ -36,10 +36,9 @@ def blocks(kind: str, rows: int, columns: int, seed: int) -> np.ndarray:
         return raw
     at, count = AT.get(kind, 0), NUMBERS[kind]
     raw[:, at : at + 2 * count] = rng.normal(0, 0.1, (len(raw), count)).astype(np.float16).view(np.uint8)
-    if kind == "TQ2_0":
-        raw[:, :64] = gguf.quantize(rng.normal(size=(len(raw), 256)).astype(np.float32), gguf.GGMLQuantizationType.TQ2_0)[:, :64]
-    if kind == "TQ1_0":
-        raw[:, :52] = gguf.quantize(rng.normal(size=(len(raw), 256)).astype(np.float32), gguf.GGMLQuantizationType.TQ1_0)[:, :52]
+    if kind.startswith("TQ"):
+        any_ternary = rng.normal(size=(len(raw), 256)).astype(np.float32)
+        raw[:, :at] = gguf.quantize(any_ternary, gguf.GGMLQuantizationType[kind])[:, :at]
     return raw
 
 
@@ -58,13 +57,6 @@ def test_codes_stand_for_the_values_of_the_reference(kind: str, seed: int) -> No
     np.testing.assert_array_equal(found.values().numpy(), want)
     assert int(found.codes.max()) < found.fmt.codes
     assert (found.rounding(kind) == 0) == (kind in EXACT)
-
-
-def requantized(path: Path, kind: str) -> dict[str, Any]:
-    """The file's matrices as a GGUF type; its 1-D tensors stay. Returns their raw rows by name."""
-    reader = gguf.GGUFReader(path)
-    return {t.name: gguf.quantize(t.data.reshape(t.shape[::-1]), gguf.GGMLQuantizationType[kind])
-            for t in reader.tensors if len(t.shape) == 2}  # fmt: skip
 
 
 def quantized_file(tmp_path: Path, kinds: dict[str, str], default: str) -> Path:
