@@ -2,6 +2,9 @@
 
 `gemv` computes what `linear_int.gemv` computes, bit for bit, and takes `tables` besides, which `tables` makes of the
 same codes for all linears that read them. Where nothing is looked up `tables` writes nothing.
+
+No plan calls these: lookups win where a 1-bit weight is as large as 4096 x 4096 and yet in a cache (`lut_tile`), and
+a model of such layers is not. They are kept, tested and measured, for CPUs whose products cost more.
 """
 
 from __future__ import annotations
@@ -9,14 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from edgeq.errors import UnsupportedError
-from edgeq.kernels import linear_int
+from edgeq.kernels import linear_int, linear_int_tile, lut_tile
 from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, Param, factory
 from edgeq.kernels.linear_frame import Linear
-from edgeq.kernels.linear_int_operands import Operands
-from edgeq.kernels.linear_int_tile import emit_tiles
-from edgeq.kernels.lut_tile import TABLE_BYTES, emit_tables, emit_tile, looks_up, table_count
+from edgeq.kernels.linear_int_operands import AHEAD, Operands
+from edgeq.kernels.lut_tile import TABLE_BYTES, emit_tables, looks_up, table_count
 from edgeq.kernels.naming import symbol
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
@@ -59,10 +61,10 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             q, corr, held, sa, r, o = rest
-            x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0))
+            x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0), AHEAD)
             with V.loop(lo, hi) as unit:
                 tiles = [linear.tile(unit, t) for t in range(linear.end.tiles)]
-                sums = [emit_tile(x, held, t) if looks_up(isa) else emit_tiles(x, [t])[0][0] for t in tiles]
+                sums = lut_tile.emit_tiles(x, held, tiles) if looks_up(isa) else _products(x, tiles)
                 linear.finish(unit, sums, sa[V.i32(0)], b, r, o, unit * V.i32(16))
 
         return V.function(linear.name("gemv_lut"), isa, (), _POINTERS, body)
@@ -78,6 +80,10 @@ def takes(fmt: WeightFormat) -> bool:
 def table_bytes(K: int, fmt: WeightFormat) -> int:
     """Bytes of the tables of one row of K codes."""
     return TABLE_BYTES * table_count(fmt, K)
+
+
+def _products(x: Operands, tiles: list[V.Expr]) -> list[V.Expr]:
+    return [linear_int_tile.emit_tiles(x, [tile])[0][0] for tile in tiles]
 
 
 def _check(K: int, fmt: WeightFormat) -> None:
