@@ -61,7 +61,7 @@ class Work:
 
     Attributes:
         weights: numbers packed, by stored format and way of choosing ranges: `"w4g32 mse"`.
-        passes: calibrated passes by name -> linear weights x tokens, times how often it runs.
+        passes: calibrated passes by name -> linear weights x tokens looked at, times how often it runs.
         code: bytes of kernels to generate. file_bytes: of the weights file.
         chunk_bytes: of the largest piece of a tensor quantized at a time, as f32. linear_bytes: of the largest
             matrix, as f32.
@@ -103,7 +103,7 @@ def pack_kind(fmt: str, ranges: str) -> str:
 
 
 def _passes(drawn: Drawn, options: Options) -> dict[str, float]:
-    """Linear weights x tokens by pass."""
+    """Linear weights x the tokens that a pass looks at, by pass: searches look at some rows, however many there are."""
     linear = sum(entry_ops(entry) for entry in drawn.plan.entries[:1])
     samples, length = amount_of(replace(options, recipe=recipe_of(options, drawn.kind)))
     if drawn.kind == DECODER:
@@ -114,7 +114,8 @@ def _passes(drawn: Drawn, options: Options) -> dict[str, float]:
     for text in drawn.passes:
         step = parse_pipeline(text)[0]
         kind = f"{step.name}{' search' if getattr(step, 'search', False) else ''}"
-        found[kind] = found.get(kind, 0.0) + linear * tokens * drawn.pipelines
+        rows = min(tokens, getattr(step, "tokens", tokens))
+        found[kind] = found.get(kind, 0.0) + linear * rows * drawn.pipelines
     return found
 
 
