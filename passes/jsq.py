@@ -22,7 +22,7 @@ from edgeq.passes.grids import holds_grid, put_on_grid
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_columns import Rounded
-from edgeq.passes.rounding.hessian import RETRIES, hessian, inverse_factor
+from edgeq.passes.rounding.hessian import RETRIES, Factor, hessian, inverse_factor
 from edgeq.passes.rounding.sequential import Sequential
 from edgeq.passes.rounding.sparse_columns import prune_columns
 from edgeq.passes.rounding.sparsity import QUAD, best_two, input_norm, some_rows, spread_score
@@ -131,8 +131,9 @@ class Jsq(Pass):
         name = decision_name(self, context)
 
         def decide(linears: list[fx.Node], rows: list[Tensor]) -> None:
+            moments = _Moments(rows, self.damp)
             for linear in linears:
-                found = self._decide(linear, rows, quants[linear], context)
+                found = self._decide(linear, moments, quants[linear], context)
                 context.decisions.put(name, self._key(linear, quants[linear]), found)
 
         def known(linear: fx.Node) -> Tensor | None:
@@ -143,16 +144,16 @@ class Jsq(Pass):
         walk.run(self.name, context.progress, context.decisions)
 
     def _decide(
-        self, linear: fx.Node, rows: list[Tensor], quant: QuantSpec, context: Context
+        self, linear: fx.Node, moments: _Moments, quant: QuantSpec, context: Context
     ) -> dict[str, Tensor]:
         """`keep` u8 `[N, K]`, or the tables of a grid; `errors`, relative, of pruning alone and of what was decided."""
-        weight = self._weight(linear, context)
+        weight, rows = self._weight(linear, context), moments.rows
         if not torch.isfinite(weight).all() or not all(torch.isfinite(part).all() for part in rows):
             raise ModelError(f"{site(linear)}: its weight or its input on calibration samples holds NaN or infinity")
         spread = spread_score(weight, rows, self.rho, self.tokens)
         keep = best_two(weight.abs() * input_norm(rows) + spread)
         found: dict[str, Tensor] = {"tokens": torch.tensor(sum(map(len, rows)))}
-        done = self._compensated(weight, spread, rows, quant, site(linear)) if self.compensate else None
+        done = self._compensated(weight, spread, moments, quant, site(linear)) if self.compensate else None
         values = quant.weight(weight * keep) if done is None else done.values(quant)
         if done is None:
             found["keep"] = keep.to(torch.uint8)
@@ -163,16 +164,14 @@ class Jsq(Pass):
         return found
 
     def _compensated(
-        self, weight: Tensor, spread: Tensor, rows: list[Tensor], quant: QuantSpec, name: str
+        self, weight: Tensor, spread: Tensor, moments: _Moments, quant: QuantSpec, name: str
     ) -> Rounded:
         """The weight pruned and rounded; ModelError where no damping makes its moments invertible."""
-        moments = hessian([quant.activation(part) if len(part) else part for part in rows])
-        factor = inverse_factor(moments.matrix, self.damp)
+        factor, unit = moments.factor(quant)
         if factor is None:
             most = self.damp * 10**RETRIES
             raise ModelError(f"{name}: the moments of its input cannot be inverted, damped by {most:g}: skip={name}")
-        norm = input_norm(rows).square().sum() / moments.matrix.diagonal().sum()
-        return prune_columns(weight, factor.upper, quant, spread, float(norm.sqrt()), name=name)
+        return prune_columns(weight, factor.upper, quant, spread, unit, name=name)
 
     def _weight(self, linear: fx.Node, context: Context) -> Tensor:
         return weight_value(arguments(linear)["weight"], context.weights).float()
@@ -194,6 +193,23 @@ class Jsq(Pass):
             return Site(site(linear), f"2:4, {said}")
         put_on_grid(gm, linear, found["codes"], found["scale"], found.get("zero"), quant.format)
         return Site(site(linear), f"2:4 on {quant.format}, {said}")
+
+
+class _Moments:
+    """Inputs of linears that read one activation, and the factor of their second moments, made once."""
+
+    def __init__(self, rows: list[Tensor], damp: float) -> None:
+        self.rows, self._damp = rows, damp
+        self._factors: dict[tuple[str, int], tuple[Factor | None, float]] = {}
+
+    def factor(self, quant: QuantSpec) -> tuple[Factor | None, float]:
+        """(of the input as `quant` reads it, what an input's norm over `SAMPLE` tokens is in units of the moments)."""
+        key = quant.act, quant.act_bits
+        if key not in self._factors:
+            matrix = hessian([quant.activation(part) if len(part) else part for part in self.rows]).matrix
+            unit = input_norm(self.rows).square().sum() / matrix.diagonal().sum()
+            self._factors[key] = inverse_factor(matrix, self._damp), float(unit.sqrt())
+        return self._factors[key]
 
 
 def _mask(gm: fx.GraphModule, linear: fx.Node, keep: Tensor) -> None:
