@@ -52,7 +52,7 @@ def plan_code(plan: Plan, target: Target) -> dict[str, int]:
 def _name(kernel: Kernel) -> str:
     """As `linear_name` and `quantize_name`; "" of other kernels."""
     made = kernel.options
-    if kernel.family.startswith(("linear_int.", "linear_float.")):
+    if kernel.family.startswith(("linear_int.", "linear_float.", "sparse.")):
         return f"linear {made['N']}x{made['K']} {made['fmt']}"
     if kernel.family.startswith("quantize."):
         return f"quantize {made['K']} {made['group_size'] or made['K']} {made['zero']}"
