@@ -2,8 +2,8 @@
 
 Scores of every key that the block sees are in scratch at once (a code depends on its row's sum), then codes take their
 place, four keys in a lane. A code of a logarithmic grid is `round(tau * (log2 s + log2 sum + peak - score))`: weights
-are only summed, by a shorter polynomial. Codes become a plane's levels by one shuffle of bytes; a quad of keys in which a
-plane is zero for the whole block is left out of that plane's list, so that a plane costs what it holds. Sums are
+are only summed, by a shorter polynomial. Codes become a plane's levels by one shuffle of bytes; a quad of keys in which
+a plane is zero for the whole block is left out of that plane's list, so that a plane costs what it holds. Sums are
 integers and exact: 128 * 127 * L < 2^31.
 
 Time of softmax x V with its scores (`benchmarks/kernels_attend.py`, a busy Zen 5, AVX-512): int8 1, float 1.05 (32

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 PASSES = {
     "add-cache": "AddCache",
+    "agq": "Agq",
     "awq": "Awq",
     "billm": "Billm",
     "cbq": "Cbq",
@@ -23,6 +24,7 @@ PASSES = {
     "gptq": "Gptq",
     "jsq": "Jsq",
     "last-row": "LastRow",
+    "llaq": "Llaq",
     "merge-linears": "MergeLinears",
     "osplus": "Osplus",
     "quantize": "Quantize",

@@ -26,7 +26,8 @@ from edgeq.runtime.loader import Session
 @pytest.mark.parametrize("step", ["agq", "agq{grid=int,bits=8}"])
 def test_an_encoder_is_what_the_ops_compute(step: str, tiny_bert: Path, text: Path, tmp_path: Path) -> None:  # noqa: F811
     """Padding included: the mask hides the last 5 tokens."""
-    artifact = compiled(tiny_bert, text, "fp32", tmp_path / "artifact", shapes=Shapes(lengths=(LENGTH,)), passes=(step,))
+    shapes = Shapes(lengths=(LENGTH,))
+    artifact = compiled(tiny_bert, text, "fp32", tmp_path / "artifact", shapes=shapes, passes=(step,))
     source, entry = quantized(tiny_bert, text, "fp32", (step,), (LENGTH,))
     assert all(arguments(node)["probs"] for node in calls(entry.gm, "edgeq.attention"))
     mask = (torch.arange(LENGTH) < LENGTH - 5).long()[None]

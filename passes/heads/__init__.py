@@ -1,0 +1,1 @@
+"""Heads that give boxes: found, given logarithmic weights, their scales learned."""
