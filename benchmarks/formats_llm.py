@@ -62,13 +62,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def compiled(row: Row, model: Path | str, cache: Path) -> Path:
+def compiled(row: Row, model: Path | str, cache: Path, samples: int) -> Path:
     """The artifact of an edgeq row, made where it is not there yet."""
     bits, _, passes = row.name.partition(" ")
     label = row.name if isinstance(model, Path) else f"{row.name} {model}"
     folder = cache / "prepared" / SMOLLM2 / ("formats-" + re.sub(r"[^\w.]+", "-", label))
     if not folder.exists():
         steps = [] if not passes else ["--calib", "none"] if passes == "none" else ["--pass", passes]
+        steps += ["--calib-samples", samples] if "--pass" in steps else []
         program = Path(sys.executable).with_name("edgeq")
         command = [program, "compile", model, "--target", "native", "--bits", bits, "-o", folder, *steps]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
@@ -111,7 +112,7 @@ def prepare(row: Row, bench: Bench, model: Path, args: argparse.Namespace) -> No
     """Everything about a row but its speed."""
     try:
         if row.system.module == EDGEQ:
-            row.path = compiled(row, args.model or model, args.cache).absolute()
+            row.path = compiled(row, args.model or model, args.cache, args.samples).absolute()
             of_artifact(row, args.text, args.windows)
         else:
             if row.path is None:
@@ -163,6 +164,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", metavar="TYPE", help="llama.cpp's type; repeatable; none: leave out")
     parser.add_argument("--model", help="what edgeq compiles  [default: SmolLM2 as a Hugging Face folder]")
     parser.add_argument("--gguf", action="append", type=Path, default=[], help="a GGUF to score beside; repeatable")
+    parser.add_argument("--samples", type=int, default=16, help="of calibration, 512 tokens each, for passes by name")
     parser.add_argument("--windows", type=int, default=20, help="of 512 tokens")
     parser.add_argument("--rounds", type=int, default=3, help="of timing; 0: none")
     parser.add_argument("--threads", type=int, default=2)
