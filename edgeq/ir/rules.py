@@ -249,6 +249,19 @@ def _by_distance(name: str, bias: fx.Node, heads: int) -> Iterator[str]:
         yield f"{name} %{bias.name} must be a weight [{heads}, N]"
 
 
+def sign_heads(node: fx.Node) -> Iterator[str]:
+    """Queries and keys of attentions alone, both or neither; heads divide the width."""
+    heads = arguments(node)["heads"]
+    if heads < 1 or width(node) % heads:
+        yield f"{heads} heads do not divide {width(node)} channels"
+    for user in node.users:
+        given = arguments(user) if op(user) == "edgeq.attention" else {}
+        if {op(given.get("q")), op(given.get("k"))} != {"edgeq.sign_heads"}:
+            yield f"{op(user) or user.op} reads it; only attention can, as its queries and keys"
+        elif given["probs"] or given["sinks"] is not None or node not in (given["q"], given["k"]):
+            yield f"%{user.name} has sinks or probabilities on a grid, or takes signs as values"
+
+
 def cached_attention(node: fx.Node) -> Iterator[str]:
     """As attention; caches are inputs `[B, kv_heads, L, D]` that no other op touches."""
     yield from attention(node)

@@ -45,6 +45,7 @@ TABLE: dict[str, rules.Rule] = {
     "edgeq.last_row": rules.last_row,
     "edgeq.fake_quant": rules.fake_quant,
     "edgeq.qlinear": rules.qlinear,
+    "edgeq.sign_heads": rules.sign_heads,
     "edgeq.qembedding": rules.qembedding,
 }
 GRID = "edgeq.grid"  # a weight expression with a rule of its own

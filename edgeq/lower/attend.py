@@ -9,10 +9,11 @@ from torch import fx
 from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments as attrs
 from edgeq.ir.graph import hf_name as module
-from edgeq.ir.graph import is_weight
+from edgeq.ir.graph import is_weight, op
 from edgeq.kernels import attend as attend_kernels
-from edgeq.kernels import attend_codes, attend_values
+from edgeq.kernels import attend_codes, attend_signs, attend_values
 from edgeq.kernels.kernel import Kernel
+from edgeq.lower import signs
 from edgeq.lower.node import shape, width
 from edgeq.lower.plan import NULL, Arg, Split, Weight
 from edgeq.lower.scope import Scope
@@ -35,11 +36,14 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
     if a["probs"]:
         kernel, given = _coded(scope, node, v, sizes, strides, masks)
+        needed = attend_codes.scratch_bytes(kernel)
+    elif op(a["q"]) == signs.OP:
+        kernel, k = signs.lower_scores(scope, node, k, sizes, strides, masks)
+        given, needed = (v,), attend_signs.scratch_bytes(kernel)
     else:
         kernel = attend_kernels.attend(*sizes, *strides, float(a["scale"]), *masks)
-        given = (v,)
-    bytes_needed = attend_codes.scratch_bytes(kernel) if a["probs"] else attend_kernels.scratch_bytes(kernel)
-    scratch = scope.buffer("scores", bytes_needed, 1, private=True)
+        given, needed = (v,), attend_kernels.scratch_bytes(kernel)
+    scratch = scope.buffer("scores", needed, 1, private=True)
     out = scope.tensor("attend", a["heads"] * value_dim, batch * rows)
     split = Split("units", attend_kernels.units(kernel))
     scope.call(kernel, (q, k, *given, pad, *extra, scratch, out), split, node)

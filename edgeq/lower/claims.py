@@ -11,7 +11,8 @@ from edgeq.lower.node import only_user, shape
 KERNELS = frozenset(
     (
         "edgeq.qlinear", "edgeq.qembedding", "aten.layer_norm", "edgeq.rms_norm", "edgeq.gated", "edgeq.attention",
-        "edgeq.im2col", "edgeq.hadamard", "edgeq.columns", "edgeq.store_keys", "edgeq.count_keys",
+        "edgeq.im2col", "edgeq.hadamard", "edgeq.columns", "edgeq.sign_heads", "edgeq.store_keys",
+        "edgeq.count_keys",
     )
 )  # fmt: skip
 VIEWS = ("aten.reshape", "aten.unsqueeze", "aten.squeeze")

@@ -12,7 +12,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import arguments, is_weight, op, output
 from edgeq.ir.graph import hf_name as module
 from edgeq.ir.graph import inputs as graph_inputs
-from edgeq.lower import attend, columns, cross, hadamard, im2col, linear, norm, rows
+from edgeq.lower import attend, columns, cross, hadamard, im2col, linear, norm, rows, signs
 from edgeq.lower.claims import claim
 from edgeq.lower.node import only_user, shape
 from edgeq.lower.plan import Entry, Tensor
@@ -32,6 +32,7 @@ HANDLERS: dict[str, Callable[[Scope, fx.Node], None]] = {
     "aten.layer_norm": norm.lower_norm,
     "edgeq.attention": attend.lower_attention,
     "edgeq.im2col": im2col.lower_im2col,
+    "edgeq.sign_heads": signs.lower_sign_heads,
     "edgeq.store_keys": cross.lower_store_keys,
     "edgeq.count_keys": cross.lower_count_keys,
     "edgeq.gated": rows.lower_gated,

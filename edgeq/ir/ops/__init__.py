@@ -19,9 +19,10 @@ from edgeq.ir.ops import (
     norm,
     position,
     rows,
+    sign_heads,
 )
 
 __all__ = [
     "activation", "attention", "columns", "convolution", "cross", "fake_quant", "grid", "hadamard", "linear", "norm",
-    "position", "rows",
+    "position", "rows", "sign_heads",
 ]  # fmt: skip
