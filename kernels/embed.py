@@ -146,7 +146,7 @@ class _CodeRow:
     def _finish(self, w: Memory, tile: Expr, at: GroupOffsets, row: Expr) -> Callable[[Expr], Expr]:
         """What makes float32x4 of a quad's codes, int32 of four bytes, in a group."""
         scale = let(splat(self._scale(w, tile, at, row), QUAD))
-        if self.fmt.kind == "min":
+        if self.fmt.has_offsets:
             offset = let(splat(cast("float32", w.view(tile + i64(at.zero + row * 2), "float16")), QUAD))
             return lambda codes: fence(self._level(codes, None) * scale) - offset
         zero = None if self.fmt.symmetric else let(splat(cast("int32", w[tile + i64(at.zero + row)]), QUAD))

@@ -86,7 +86,7 @@ class _Fields(Weights):
     def _bias(self, group: Group) -> V.Expr:
         """2**23 + zero point: subtracting it from the bits 2**23 + code leaves the exact `code - zero`."""
         fmt = self.x.fmt
-        if fmt.zero_point is not None or fmt.kind == "min":
+        if fmt.zero_point is not None or fmt.has_offsets:
             return V.splat(float(2**23 + (fmt.zero_point or 0)))
         zero = V.cast("int32", self.x.weights.vector(group.zero))
         return V.bits("float32x16", zero | V.splat(_INTEGER_FLOAT))

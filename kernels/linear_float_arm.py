@@ -52,7 +52,7 @@ def _add_group(x: Operands, columns: list[_Column], groups: list[Group]) -> None
     (group,) = groups
     for column in columns:
         column.begin(group)
-    seen = [_zero() for _ in range(x.rows if x.fmt.kind == "min" else 0)]
+    seen = [_zero() for _ in range(x.rows if x.fmt.has_offsets else 0)]
     for piece in x.fmt.pieces(group.length):
         with V.loop(0, piece.steps) as s:
             values = _Values(x, group, piece, s, seen)
@@ -136,7 +136,7 @@ class _Column:
         point, uniform = fmt.zero_point, byte_levels(fmt) in (tuple(range(fmt.codes)), (0, 2))
         less = 0 if point is None or (uniform and fmt.bits < 8) else point
         found = [V.bits("uint8x16", code) for code in codes(isa, fmt, piece, stored, less)]
-        if less or fmt.kind == "min":
+        if less or fmt.has_offsets:
             return [V.bits("int8x16", code) for code in found]
         zero = _bytes(point) if point is not None else V.bits("uint8x16", self.zero * V.splat(_EVERY_BYTE, 4))
         return [V.bits("int8x16", code - zero) for code in found]

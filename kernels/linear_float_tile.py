@@ -144,7 +144,7 @@ def _multiply(x: Operands, chains: list[list[V.Reg]], c: int, weight: V.Expr, k:
 
 def _add_group(x: Operands, group: Group, totals: list[V.Reg]) -> None:
     chains, weights = _chains(x), weights_of(x, group)
-    seen = [V.Reg("float32", V.splat(0.0, CHAINS), CHAINS) for _ in range(x.rows if x.fmt.kind == "min" else 0)]
+    seen = [V.Reg("float32", V.splat(0.0, CHAINS), CHAINS) for _ in range(x.rows if x.fmt.has_offsets else 0)]
     for piece in x.fmt.pieces(group.length):
         with V.loop(0, piece.steps) as s:
             quads = weights.step(piece, [_read(x, group, read, s) for read in piece.reads])

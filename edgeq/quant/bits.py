@@ -102,7 +102,7 @@ class Bits:
             return f"fp{self.weight.bits}"
         size = self.weight.group_size
         group = "" if size == default_group(self.weight.name, self.act) else f"g{size}" if size else "pc"
-        beside = "" if self.weight.symmetric else "m" if self.weight.kind == "min" else "a"
+        beside = "" if self.weight.symmetric else "m" if self.weight.has_offsets else "a"
         return f"{self.weight.name}{self.act}{group}{beside}"
 
     @property

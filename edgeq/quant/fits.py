@@ -14,6 +14,7 @@ from torch import Tensor
 
 from edgeq.quant.codebooks import codebook, planes
 from edgeq.quant.format import WeightFormat
+from edgeq.quant.icq import information_calibrated
 from edgeq.quant.stored_scale import stored_scale
 
 Fit = Callable[[Tensor, WeightFormat, str, str], tuple[Tensor, Tensor, "Tensor | None"]]
@@ -86,7 +87,7 @@ def offset(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[T
 
 FITS: dict[str, Fit] = {
     "binary": binary, "ternary": ternary, "trits": ternary, "nf": table, "mx": power_of_two, "e4m3": floats,
-    "e5m2": floats, "min": offset, "planes": planes, "codebook": codebook,
+    "e5m2": floats, "min": offset, "nfm": information_calibrated, "planes": planes, "codebook": codebook,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeq.errors import UnsupportedError, UsageError
-from edgeq.quant.kinds import KINDS, NAMES, PLANES, TEXTS, Kind
+from edgeq.quant.kinds import KINDS, NAMES, OFFSETS, PLANES, TEXTS, Kind
 from edgeq.quant.layout import Piece, pieces, vectors_of
 from edgeq.quant.sparse import vectors as sparse_vectors
 
@@ -68,8 +68,8 @@ class WeightFormat:
             raise UsageError(f"{self.kind} weights of {self.bits} bits are not known; known: {KNOWN}")
         if self.is_float and (self.group_size or not self.symmetric or self.kind != "int"):
             raise UsageError(f"f{self.bits} weights have no groups and no zero points; known: {KNOWN}")
-        if (self.kind == "min") if self.symmetric else (self.kind not in ("int", "min")):
-            have = "need" if self.kind == "min" else "have no"
+        if self.has_offsets if self.symmetric else not (self.kind == "int" or self.has_offsets):
+            have = "need" if self.has_offsets else "have no"
             raise UsageError(f"{self.kind} weights {have} zero points or offsets")
         if self.group_size and self.group_size not in GROUP_SIZES:
             raise UsageError(f"group size {self.group_size} is not known; known: {', '.join(map(str, GROUP_SIZES))}")
@@ -93,18 +93,17 @@ class WeightFormat:
     @classmethod
     def named(cls, name: str, group_size: int, suffix: str = "") -> WeightFormat:
         """`("w4", 64, "a")`, `("nf4", 64)`: name, group size (0: per-channel), `a` asymmetric, `m` with offsets."""
-        if name not in NAMES:
-            return cls(int(name[1:]), group_size, not suffix, "min" if suffix == "m" else "int")
-        kind = KINDS[NAMES[name]]
-        if kind.groups and not group_size:
-            group_size = kind.default_group
-        return cls(kind.bits, group_size, not suffix, NAMES[name])
+        base = NAMES.get(name, "int")
+        kind = OFFSETS.get(base, base) if suffix == "m" else base
+        if KINDS[kind].groups and not group_size:
+            group_size = KINDS[kind].default_group
+        return cls(KINDS[kind].bits or int(name[1:]), group_size, not suffix, kind)
 
     def __str__(self) -> str:
         if self.is_float:
             return f"f{self.bits}"
         group = f"g{self.group_size}" if self.group_size and self.kind != "mx" else ""
-        return f"{self.name}{group}{'' if self.symmetric else 'm' if self.kind == 'min' else 'a'}"
+        return f"{self.name}{group}{'' if self.symmetric else 'm' if self.has_offsets else 'a'}"
 
     @property
     def name(self) -> str:
@@ -115,6 +114,11 @@ class WeightFormat:
     def meaning(self) -> Kind:
         """What this kind of format stores."""
         return KINDS[self.kind]
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether each group has an fp16 number that is taken off its values."""
+        return self.kind in OFFSETS.values()
 
     @property
     def levels(self) -> tuple[int, ...] | None:
@@ -208,8 +212,8 @@ class WeightFormat:
 
     @property
     def zero_type(self) -> str:
-        """numpy's and torch's name of the type of zero points, of offsets for kind `min`."""
-        return "float16" if self.kind == "min" else "uint8"
+        """numpy's and torch's name of the type of zero points, or of offsets."""
+        return "float16" if self.has_offsets else "uint8"
 
     @property
     def number_bytes(self) -> int:
@@ -219,7 +223,7 @@ class WeightFormat:
     @property
     def zero_bytes(self) -> int:
         """Bytes of a group's zero points or offsets in a tile."""
-        return 0 if self.symmetric else TILE_ROWS * (2 if self.kind == "min" else 1)
+        return 0 if self.symmetric else TILE_ROWS * (2 if self.has_offsets else 1)
 
     def _lines(self, groups: int) -> tuple[int, int]:
         """Lines that follow the vectors of a block of `groups` groups: of scales, of zero points."""

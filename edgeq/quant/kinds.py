@@ -7,6 +7,7 @@
 | binary | `w1` | 0, 1 | `(2 code - 1) * scale` |
 | ternary, trits | `t2`, `t1.6` | 0, 1, 2 | `(code - 1) * scale`; stored in 2 bits, or five in a byte |
 | nf | `nf4` | 0 .. 15 | `level * scale`: NF4 (QLoRA, appendix E), its levels rounded to 1/127 |
+| nfm | `nf4g64m` | 0 .. 15 | `level * scale - offset` (IR-QLoRA's calibration, `icq.py`); float activations only |
 | mx | `mxfp4` | sign, E2M1 | `level * scale`, levels in half units; scale a power of two (OCP MX 1.0) |
 | log | `log4t2` | sign, 3 bits | `level * scale`: `127 * 2^(-(7 - c) / tau)` rounded (PTQ4SAM, Reg-PTQ) |
 | logz | `log4z7` | sign, 3 bits | the same with tau in quarters (7/4); the smallest negative level is 0 instead |
@@ -79,6 +80,10 @@ KINDS: dict[str, Kind] = {
     "ternary": Kind(2, (2,), (-1, 0, 1), default_group=128, words="ternary in 2 bits"),
     "trits": Kind(2, (TRIT,), (-1, 0, 1), default_group=256, words="ternary in 1.6 bits"),
     "nf": Kind(4, (4,), tuple(round(127 * level) for level in NF4), default_group=64, words="NF4"),
+    "nfm": Kind(
+        4, (4,), tuple(round(127 * level) for level in NF4), default_group=64, groups=(32, 64, 128, 256),
+        float_only=True, words="NF4 with offsets",
+    ),
     "mx": Kind(
         4, (4,), (*_E2M1, *(-level for level in _E2M1)), scale_bytes=1, default_group=32, groups=(32,), words="MXFP4"
     ),
@@ -99,4 +104,5 @@ NAMES: dict[str, str] = {
     "fp8": "e4m3", "fp8e5": "e5m2", "p2": "planes", "c4": "codebook",
     "s8": "sparse8", "s4": "sparse4",
 }  # fmt: skip
-TEXTS = {kind: text for text, kind in NAMES.items()}
+TEXTS = {**{kind: text for text, kind in NAMES.items()}, "nfm": "nf4"}
+OFFSETS = {"int": "min", "nf": "nfm"}  # kinds that a final `m` gives an fp16 offset a group

@@ -34,7 +34,7 @@ def dequantized(codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFo
 
     Args:
         codes: u8 `[N, K]`. scale: f16 `[N, KG * numbers]`.
-        zero: u8 `[N, KG]` zero points, f16 `[N, KG]` offsets of kind `min`, else None.
+        zero: u8 `[N, KG]` zero points, f16 `[N, KG]` offsets, else None.
     """
     K = int(codes.shape[1])
     if fmt.is_float:
@@ -44,7 +44,7 @@ def dequantized(codes: Tensor, scale: Tensor, zero: Tensor | None, fmt: WeightFo
     if fmt.meaning.numbers > 1:
         return _from_tables(codes, scale.float(), fmt)
     values = level_values(codes, zero, fmt).float() * spread(scale.float(), K, fmt)
-    return values - spread(zero.float(), K, fmt) if fmt.kind == "min" and zero is not None else values
+    return values - spread(zero.float(), K, fmt) if fmt.has_offsets and zero is not None else values
 
 
 def spread(groups: Tensor, columns: int, fmt: WeightFormat) -> Tensor:

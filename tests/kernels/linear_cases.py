@@ -63,7 +63,7 @@ def make(rng: np.random.Generator, text: str, N: int, K: int, m: int, extreme: b
         if fmt.meaning.scale_bytes == 1:
             scale = np.ldexp(1.0, rng.integers(-12, -5, (N, KG))).astype(np.float16)
         zero = None if fmt.symmetric else rng.integers(0, top + 1, (N, KG)).astype(np.uint8)
-        if fmt.kind == "min":
+        if fmt.has_offsets:
             zero = (rng.standard_normal((N, KG)) * 0.05).astype(np.float16)
     q = rng.choice([-127, 127], (m, K)) if extreme else rng.integers(-127, 128, (m, K))
     if m > 2:
