@@ -24,6 +24,7 @@ from typing import Any
 
 from edgeq.kernels import kv_dot
 from edgeq.kernels.kv_blocks import BLOCK, TINY, KvBlocks
+from edgeq.kernels.reduce import reduce_many
 from edgeq.kernels.vector import (
     LANES,
     Expr,
@@ -33,16 +34,13 @@ from edgeq.kernels.vector import (
     absolute,
     bits,
     cast,
-    f32,
     fence,
     fma,
     from_half,
     i32,
     let,
     loop,
-    max16,
     maximum,
-    rint,
     splat,
     sum16,
 )
@@ -50,6 +48,8 @@ from edgeq.targets.isa import Isa
 
 _QUERY_TOP, _WEIGHT_TOP = 127, 255
 _QUADS = BLOCK // 4
+_FOLDED = 4096  # floats of queries times scales that are held at once
+_ROUND, _ROUND_BITS = 12582912.0, 0x4B400000  # 1.5 * 2**23 and its bits
 
 
 Finish = Callable[[Expr, Expr, int], Expr]  # sums of products, position of the first of 16, row -> base-2 scores
@@ -75,6 +75,11 @@ class Codes:
         """16 float16 as float32."""
         return let(from_half(self.isa, memory.as_type("float16").vector(at)))
 
+    @property
+    def lines(self) -> int:
+        """Rows of some blocks whose largest numbers are looked for at once: as many as shuffles are cheap for."""
+        return LANES if self.isa.accumulators >= LANES else 1
+
     def batches(self, registers: int) -> list[range]:
         """Rows taken at once when each needs `registers` accumulators."""
         size = max(1, self.isa.accumulators // registers)
@@ -82,22 +87,40 @@ class Codes:
 
 
 class KeyCodes:
-    """Scores over blocks of key codes."""
+    """Scores over blocks of key codes, several blocks at a time as long as there are."""
 
     def __init__(self, codes: Codes, finish: Finish):
-        self.codes, self.finish = codes, finish
-        size = codes.rows * codes.blocks.key_dim
-        self.folded, self.query = Stack(size, "float32"), Stack(size, "int8")
+        self.codes, self.finish, dim = codes, finish, codes.blocks.key_dim
+        self.batch = max(1, min(codes.lines // codes.rows, _FOLDED // (codes.rows * dim)))
+        lines = self.batch * codes.rows
+        self.folded, self.query = Stack(lines * dim, "float32"), Stack(lines * dim, "int8")
+        self.tops, self.lows = Stack(lines * LANES, "float32"), Stack(lines * LANES, "float32")
+        self.steps, self.inverses, self.low = (Stack(LANES, "float32") for _ in range(3))
 
     def emit(self, begin: Expr, end: Expr) -> None:
         """Scores of blocks begin..end-1 into scratch."""
-        with loop(begin, end) as block:
-            steps, lows = self._fold(block)
-            for batch in self.codes.batches(2):
-                self._block(block, batch, steps, lows)
+        in_batches(begin, end, self.batch, self._blocks)
 
-    def _fold(self, block: Expr) -> tuple[list[Expr], list[Expr]]:
-        """Queries times this block's scales, as codes; their steps, and their products with the minima."""
+    def _blocks(self, first: Expr, count: int) -> None:
+        c, dim = self.codes, self.codes.blocks.key_dim
+        with loop(0, count) as b:
+            self._fold(first + b, let(b * c.rows))
+        lines = range(count * c.rows)
+        peaks = reduce_many([self.tops.vector(i * LANES) for i in lines], maximum)
+        self.low.store(0, reduce_many([self.lows.vector(i * LANES) for i in lines], lambda x, y: x + y))
+        self.steps.store(0, peaks * splat(1 / _QUERY_TOP))
+        self.inverses.store(0, splat(float(_QUERY_TOP)) / peaks)
+        with loop(0, len(lines)) as i:
+            inverse = let(splat(self.inverses[i]))
+            with loop(0, dim // LANES) as j:
+                at = let(i * dim + j * LANES)
+                self.query.store(at, cast("int8", nearest(self.folded.vector(at), inverse)))
+        with loop(0, count) as b:
+            for batch in c.batches(2):
+                self._products(let(first + b), batch, let(b * c.rows))
+
+    def _fold(self, block: Expr, line: Expr) -> None:
+        """Queries times this block's scales, their largest magnitudes and their products with the minima, in lanes."""
         c, dim = self.codes, self.codes.blocks.key_dim
         tops = [Reg("float32", splat(TINY)) for _ in range(c.rows)]
         lows = [Reg("float32", splat(0.0)) for _ in range(c.rows)]
@@ -107,33 +130,29 @@ class KeyCodes:
             for r in range(c.rows):
                 q = let(c.qkv.vector(c.q + r * c.q_stride + i * LANES))
                 scaled = let(fence(q * scale))
-                self.folded.store(r * dim + i * LANES, scaled)
+                self.folded.store((line + r) * dim + i * LANES, scaled)
                 tops[r].set(maximum(absolute(scaled), tops[r].v))
                 lows[r].set(fma(q, low, lows[r].v))
-        peaks = [let(max16(top.v)) for top in tops]
-        inverses = [let(f32(_QUERY_TOP) / peak) for peak in peaks]
-        with loop(0, dim // LANES) as i:
-            for r, inverse in enumerate(inverses):
-                scaled = fence(self.folded.vector(r * dim + i * LANES) * splat(inverse))
-                self.query.store(r * dim + i * LANES, cast("int8", rint(scaled)))
-        return [let(peak * f32(1 / _QUERY_TOP)) for peak in peaks], [let(sum16(low.v)) for low in lows]
+        for r in range(c.rows):
+            self.tops.store((line + r) * LANES, tops[r].v)
+            self.lows.store((line + r) * LANES, lows[r].v)
 
-    def _block(self, block: Expr, batch: range, steps: list[Expr], lows: list[Expr]) -> None:
+    def _products(self, block: Expr, batch: range, line: Expr) -> None:
         c, fields = self.codes, self.codes.blocks.fields
         acc = [[Reg("int32", splat(0)) for _ in range(2)] for _ in batch]
         first = let(c.blocks.key_at(c.head, block))
         with loop(0, c.blocks.key_dim // (2 * fields)) as v:
             vectors = kv_dot.unpack(c.blocks.bits, c.keys.vector(first + v * LANES))
-            for line, r in zip(acc, batch, strict=True):
-                at = let(r * c.blocks.key_dim + v * (2 * fields))
+            for accs, r in zip(acc, batch, strict=True):
+                at = let((line + r) * c.blocks.key_dim + v * (2 * fields))
                 quads = [_quad(self.query, at + 4 * i) for i in range(fields // 2)]
                 for half in range(2):
-                    kv_dot.accumulate(c.isa, line[half], vectors[half::2], quads, signed=True)
-        for line, r in zip(acc, batch, strict=True):
-            for half, a in enumerate(line):
+                    kv_dot.accumulate(c.isa, accs[half], vectors[half::2], quads, signed=True)
+        for accs, r in zip(acc, batch, strict=True):
+            step, low = let(splat(self.steps[line + r])), let(splat(self.low[line + r]))
+            for half, a in enumerate(accs):
                 position = let(block * BLOCK + half * LANES)
-                score = fma(cast("float32", a.v), splat(steps[r]), splat(lows[r]))
-                c.scratch.store(r * c.span + position, self.finish(score, position, r))
+                c.scratch.store(r * c.span + position, self.finish(fma(cast("float32", a.v), step, low), position, r))
 
 
 class ValueCodes:
@@ -142,64 +161,109 @@ class ValueCodes:
     def __init__(self, codes: Codes):
         self.codes = codes
         blocks, rows = codes.blocks, codes.rows
+        self.batch = max(1, codes.lines // (rows * blocks.groups))
+        self.lines = rows * blocks.groups  # of a block: group, row
         self.totals = Stack(rows * blocks.value_dim, "float32")
-        self.rest = Stack(rows * blocks.groups * LANES, "float32")
-        self.weights = Stack(rows * BLOCK, "uint8")
+        self.rest = Stack(self.lines * LANES, "float32")
+        self.scaled = Stack(self.batch * self.lines * BLOCK, "float32")
+        self.peaks = Stack(self.batch * self.lines * LANES, "float32")
+        self.weights = Stack(self.batch * self.lines * BLOCK, "uint8")
+        self.steps, self.inverses = (Stack(-(-self.batch * self.lines // LANES) * LANES, "float32") for _ in range(2))
 
     def emit(self, begin: Expr, end: Expr) -> None:
         """Add blocks begin..end-1."""
-        blocks = self.codes.blocks
-        for stack, size in ((self.totals, blocks.value_dim), (self.rest, blocks.groups * LANES)):
+        for stack, size in ((self.totals, self.codes.blocks.value_dim), (self.rest, self.codes.blocks.groups * LANES)):
             with loop(0, self.codes.rows * size // LANES) as i:
                 stack.store(i * LANES, splat(0.0))
-        with loop(begin, end) as block, loop(0, blocks.groups) as g:
-            steps = self._fold(block, g)
-            for tile in range(blocks.group // LANES):
-                self._tile(block, let(g * (blocks.group // LANES) + tile), steps)
+        in_batches(begin, end, self.batch, self._blocks)
 
     def sums(self, row: int, vector: Expr) -> Expr:
         """What the blocks add up to: 16 channels of a row."""
         blocks = self.codes.blocks
         group = vector // i32(blocks.group // LANES)
-        rest = sum16(self.rest.vector((row * blocks.groups + group) * LANES))
+        rest = sum16(self.rest.vector((group * self.codes.rows + row) * LANES))
         return self.totals.vector(row * blocks.value_dim + vector * LANES) + splat(rest)
 
-    def _fold(self, block: Expr, group: Expr) -> list[Expr]:
-        """Weights times this group's scales, as codes; their steps. The minima's share goes to `rest`."""
+    def _blocks(self, first: Expr, count: int) -> None:
+        groups, rows, lines = self.codes.blocks.groups, self.codes.rows, count * self.lines
+        with loop(0, count) as b, loop(0, groups) as g:
+            self._fold(let(first + b), g, let(b * self.lines + g * rows))
+        for start in range(0, lines, LANES):
+            peaks = [self.peaks.vector(i * LANES) for i in range(start, min(start + LANES, lines))]
+            top = let(maximum(reduce_many(peaks, maximum), splat(TINY)))
+            self.steps.store(start, top * splat(1 / _WEIGHT_TOP))
+            self.inverses.store(start, splat(float(_WEIGHT_TOP)) / top)
+        tiles = self.codes.blocks.group // LANES
+        together = tiles if self.codes.isa.accumulators >= LANES else 1
+        with loop(0, count) as b, loop(0, groups) as g:
+            block, line = let(first + b), let(b * self.lines + g * rows)
+            self._round(block, g, line)
+            for tile in range(0, tiles, together):
+                self._tiles(block, line, [let(g * tiles + tile + i) for i in range(together)])
+
+    def _fold(self, block: Expr, group: Expr, line: Expr) -> None:
+        """Weights times a group's scales; the largest of each row, in lanes."""
         c = self.codes
         at = let(c.blocks.value_scales(c.head, block, group))
         scales = [c.half(c.values, at + h * LANES) for h in range(2)]
-        lows = [c.half(c.values, at + c.blocks.groups * BLOCK + h * LANES) for h in range(2)]
-        steps = []
         for r in range(c.rows):
-            weights = [let(c.scratch.vector(r * c.span + block * BLOCK + h * LANES)) for h in range(2)]
-            scaled = [let(fence(p * s)) for p, s in zip(weights, scales, strict=True)]
-            peak = let(maximum(max16(let(maximum(*scaled))), f32(TINY)))
-            inverse, step = let(f32(_WEIGHT_TOP) / peak), let(peak * f32(1 / _WEIGHT_TOP))
-            rest_at = let((r * c.blocks.groups + group) * LANES)
-            rest: Any = self.rest.vector(rest_at)
-            for h in range(2):
-                code = let(rint(fence(scaled[h] * splat(inverse))))
-                self.weights.store(r * BLOCK + h * LANES, cast("uint8", cast("int32", code)))
-                left = fma(code, splat(let(f32(0.0) - step)), scaled[h])
-                rest = fma(let(left), splat(float(c.blocks.middle)), fma(weights[h], lows[h], rest))
-            self.rest.store(rest_at, rest)
-            steps.append(step)
-        return steps
+            scaled = []
+            for h, scale in enumerate(scales):
+                scaled.append(let(fence(c.scratch.vector(r * c.span + block * BLOCK + h * LANES) * scale)))
+                self.scaled.store((line + r) * BLOCK + h * LANES, scaled[h])
+            self.peaks.store((line + r) * LANES, maximum(*scaled))
 
-    def _tile(self, block: Expr, tile: Expr, steps: list[Expr]) -> None:
-        """16 channels."""
+    def _round(self, block: Expr, group: Expr, line: Expr) -> None:
+        """Weights as codes; the minima's share and what rounding left go to `rest`."""
+        c = self.codes
+        at = let(c.blocks.value_scales(c.head, block, group) + c.blocks.groups * BLOCK)
+        lows = [c.half(c.values, at + h * LANES) for h in range(2)]
+        for r in range(c.rows):
+            rest_at = let((group * c.rows + r) * LANES)
+            rest: Any = self.rest.vector(rest_at)
+            inverse, step = let(splat(self.inverses[line + r])), let(splat(0.0) - splat(self.steps[line + r]))
+            for h in range(2):
+                scaled = let(self.scaled.vector((line + r) * BLOCK + h * LANES))
+                code = let(nearest(scaled, inverse))
+                self.weights.store((line + r) * BLOCK + h * LANES, cast("uint8", code))
+                left = let(fma(cast("float32", code), step, scaled))
+                weight = c.scratch.vector(r * c.span + block * BLOCK + h * LANES)
+                rest = let(fma(left, splat(float(c.blocks.middle)), fma(weight, lows[h], rest)))
+            self.rest.store(rest_at, rest)
+
+    def _tiles(self, block: Expr, line: Expr, tiles: list[Expr]) -> None:
+        """16 channels a tile."""
         c = self.codes
         vectors = _QUADS // c.blocks.fields
-        first = let(c.blocks.value_at(c.head, block) + tile * (vectors * LANES))
-        stored = [c.values.vector(first + v * LANES) for v in range(vectors)]
-        codes = [code for v in stored for code in kv_dot.unpack(c.blocks.bits, v)]
-        for r, step in enumerate(steps):
-            acc = Reg("int32", splat(0))
-            quads = [_quad(self.weights, r * BLOCK + 4 * j) for j in range(_QUADS)]
-            kv_dot.accumulate(c.isa, acc, codes, quads, signed=False)
-            at = let(r * c.blocks.value_dim + tile * LANES)
-            self.totals.store(at, fma(cast("float32", acc.v), splat(step), self.totals.vector(at)))
+        first = let(c.blocks.value_at(c.head, block))
+        codes = []
+        for tile in tiles:
+            stored = [c.values.vector(first + (tile * vectors + v) * LANES) for v in range(vectors)]
+            codes.append([code for v in stored for code in kv_dot.unpack(c.blocks.bits, v)])
+        for r in range(c.rows):
+            step = let(splat(self.steps[line + r]))
+            quads = [_quad(self.weights, (line + r) * BLOCK + 4 * j) for j in range(_QUADS)]
+            for tile, held in zip(tiles, codes, strict=True):
+                acc = Reg("int32", splat(0))
+                kv_dot.accumulate(c.isa, acc, held, quads, signed=False)
+                at = let(r * c.blocks.value_dim + tile * LANES)
+                self.totals.store(at, fma(cast("float32", acc.v), step, self.totals.vector(at)))
+
+
+def in_batches(begin: Expr, end: Expr, size: int, emit: Callable[[Expr, int], None]) -> None:
+    """`emit(first, size)` for whole batches of blocks, then `emit(block, 1)` for those left."""
+    begin = let(begin)
+    whole = let((end - begin) // i32(size))
+    with loop(0, whole) as i:
+        emit(let(begin + i * size), size)
+    if size > 1:
+        with loop(begin + whole * size, end) as block:
+            emit(let(block), 1)
+
+
+def nearest(x: Expr, factor: Expr) -> Expr:
+    """x * factor to the nearest integer, halves to even, as int32: adding _ROUND leaves it in the low bits."""
+    return bits("int32x16", fma(x, factor, splat(_ROUND))) - splat(_ROUND_BITS)
 
 
 def _quad(stack: Stack, at: Expr) -> Expr:

@@ -61,7 +61,7 @@ class Caches:
         codes, scale, low = (x[g, :coded] for x in self.keys)
         scaled = q.astype(np.float32) * scale
         peak = np.maximum(np.abs(scaled).max(-1, keepdims=True), np.float32(TINY))
-        query = np.rint(scaled * (np.float32(127) / peak)) * (peak.astype(np.float64) / 127)
+        query = np.rint(scaled.astype(np.float64) * (np.float32(127) / peak)) * (peak.astype(np.float64) / 127)
         return (np.einsum("bd,bpd->bp", query, codes) + (low.astype(np.float64) @ q)[:, None]).ravel()
 
     def _code_values(self, p: np.ndarray, g: int) -> tuple[np.ndarray, np.ndarray]:
