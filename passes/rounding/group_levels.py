@@ -70,7 +70,7 @@ class GroupLevels:
         """Numbers f16 and offset of one group f32 `[N, 1, L]`."""
         fit = fit_of(self._fmt)
         assert fit is not None, "plain integers have ranges"
-        if self._method != WEIGHTED or self._fmt.kind in (*_FLOATS, "min"):
+        if self._method != WEIGHTED or self._fmt.kind in _FLOATS or self._fmt.has_offsets:
             return fit(group, self._fmt, self._method, self._name)[1:]
         if self._fmt.meaning.numbers > 1:
             start = codebooks.planes_start if self._fmt.kind == "planes" else codebooks.split_start
@@ -80,7 +80,7 @@ class GroupLevels:
 
 
 def encode(column: Tensor, numbers: Tensor, offset: Tensor | None, fmt: WeightFormat) -> Tensor:
-    """Codes u8 `[N]` of the nearest values of f32 `[N]`; numbers f32 `[N, numbers]`, offset f32 `[N]` of kind `min`."""
+    """Codes u8 `[N]` of the nearest values of f32 `[N]`; numbers f32 `[N, numbers]`, offset f32 `[N]` or None."""
     if fmt.meaning.numbers > 1:
         return codebooks.nearest(column.unsqueeze(-1), numbers).squeeze(-1)
     scale = numbers[:, 0]
@@ -100,9 +100,8 @@ def decode(codes: Tensor, numbers: Tensor, offset: Tensor | None, fmt: WeightFor
         return codebooks.values(codes.unsqueeze(-1), numbers).squeeze(-1)
     if fmt.kind in _FLOATS:
         return codes.view(_FLOATS[fmt.kind]).float() * numbers[:, 0]
-    if fmt.levels is None:
-        return codes.float() * numbers[:, 0] - (0.0 if offset is None else offset)
-    return torch.tensor(fmt.levels, dtype=torch.float32)[codes.long()] * numbers[:, 0]
+    levels = codes.float() if fmt.levels is None else torch.tensor(fmt.levels, dtype=torch.float32)[codes.long()]
+    return levels * numbers[:, 0] if offset is None else levels * numbers[:, 0] - offset
 
 
 def weighted_scale(groups: Tensor, fmt: WeightFormat, cost: Tensor, name: str) -> Tensor:

@@ -12,8 +12,8 @@ from edgeq.quant.format import WeightFormat
 from edgeq.quant.quantizer import quantize
 from edgeq.quant.simulate import QuantSpec
 
-FORMATS = ["w1g64", "t2g64", "t1.6g128", "nf4g64", "mxfp4", "log4t2g64", "fp8", "fp8e5g64", "w4g32m", "w2g64m", "p2g64",
-           "c4g64", "c4"]  # fmt: skip
+FORMATS = ["w1g64", "t2g64", "t1.6g128", "nf4g64", "nf4g64m", "mxfp4", "log4t2g64", "fp8", "fp8e5g64", "w4g32m",
+           "p2g64", "c4g64", "c4"]  # fmt: skip
 
 
 def spec(text, method="minmax"):
