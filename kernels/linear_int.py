@@ -17,7 +17,7 @@ from edgeq.kernels import vector as V
 from edgeq.kernels.epilogue import Epilogue
 from edgeq.kernels.kernel import Kernel, factory
 from edgeq.kernels.linear_frame import Linear, RowSums, ahead, blocks
-from edgeq.kernels.linear_int_operands import Operands
+from edgeq.kernels.linear_int_operands import Operands, gemv_ahead
 from edgeq.kernels.linear_int_tile import emit_tiles, pairs
 from edgeq.quant.format import WeightFormat
 from edgeq.targets.isa import Isa
@@ -32,19 +32,18 @@ def gemv(N: int, K: int, fmt: WeightFormat, epilogue: str = "store", bias: bool 
 
     Args:
         N, K: rows and columns of the weight (N is padded to 16, a gated one must be a multiple of 32).
-        fmt: how the weight is packed; any format whose values are whole multiples of a scale (and an offset).
+        fmt: how the weight is packed: levels times a scale (and an offset), or the planes and tables of `planes_tile`.
         epilogue: see `epilogue.Epilogue`.
         bias: whether `bias: f32[N]` is added.
 
-    Raises UnsupportedError for a format of floats, planes or codebooks, a sparse one, a K that it cannot hold, or an
-    unknown epilogue.
+    Raises UnsupportedError for a format of floats, a sparse one, a K that it cannot hold, or an unknown epilogue.
     """
     linear = _linear(N, K, fmt, epilogue, bias)
 
     def build(isa: Isa) -> Any:
         def body(lo: V.Expr, hi: V.Expr, w: V.Memory, b: V.Memory, *rest: V.Memory) -> None:
             q, corr, sa, r, o = rest
-            x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0))
+            x = Operands(isa, fmt, K, 1, w, q, corr, V.i32(0), V.i32(0), gemv_ahead(fmt))
             with V.loop(lo, hi) as unit:
                 sums = [emit_tiles(x, [linear.tile(unit, t)])[0][0] for t in range(linear.end.tiles)]
                 linear.finish(unit, sums, sa[V.i32(0)], b, r, o, unit * V.i32(16))

@@ -12,6 +12,12 @@ from edgeq.quant.layout import Piece
 from edgeq.targets.isa import Isa
 
 AHEAD = 4096  # bytes of a GEMV's software prefetch: weights are one stream (1, 2, 8 KB: 2-8 % slower or equal)
+LONG, LONG_AHEAD = 128, 8192  # groups of so many weights and more: 8 KB are 5-15 % faster than 4
+
+
+def gemv_ahead(fmt: WeightFormat) -> int:
+    """Bytes of a GEMV's software prefetch."""
+    return LONG_AHEAD if fmt.group_size >= LONG else AHEAD
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Operands:
     corr: V.Memory  # int32
     first_quad: V.Expr  # index of the rows' first quad
     first_corr: V.Expr  # index of the rows' first correction
-    ahead: int = AHEAD  # bytes of software prefetch; 0: none
+    ahead: int  # bytes of software prefetch; 0: none
 
     def step(self, piece: Piece) -> int:
         """Steps of a piece whose codes are in registers at a time."""

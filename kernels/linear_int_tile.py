@@ -20,6 +20,14 @@ A GEMM prefetches the tiles of its next step (`linear_frame.ahead`): weights tha
 49 us instead of 82, 44 when they are; 8 KB ahead: 69; 128x384x1536: 184 instead of 214.
 
 GEMV: with prefetch it reads DRAM at 95-100 % of the speed of a plain sum; without, 2-4 % less. From L2, 85-95 GB/s.
+One thread from DRAM, GB/s (CPU time, busy machine, a plain sum 27-37; benchmarks/kernels_formats.py):
+
+| version | w4g128 | w2g128 | w2g128a | w3g128 | w4g32 |
+|---|---|---|---|---|---|
+| prefetch 4 KB ahead of each vector that is read | 29 | 30 | 22 | 18 | 33 |
+| in order of addresses | | | | 29-31 | |
+| groups of 128 and more: 8 KB ahead | 31 | 32 | 24 | 33 | (32) |
+| the lines of scales and zero points too | | | 27 | | |
 """
 
 from __future__ import annotations
@@ -79,6 +87,9 @@ class Unrolled:
         for piece in pieces:
             self._steps(groups, integers, piece)
         for t, group in enumerate(groups):
+            if not x.fmt.symmetric:  # their lines in a row are what the CPU does not foresee
+                x.prefetch(group.scale)
+                x.prefetch(group.zero)
             scale = V.let(scales(x.isa, x.fmt, x.weights, group))
             for row, total in enumerate(self.sums[t]):
                 integer = integers[0][row][t].v
@@ -200,11 +211,14 @@ def _minus_sum(x: Operands, group: Group, row: V.Expr) -> V.Expr:
 def _load(x: Operands, group: Group, piece: Piece, offset: V.Expr, count: int) -> list[V.Expr]:
     """Code vectors of `count` steps of a piece; offset: bytes from its first step to the first of them."""
     found: list[V.Expr] = []
+    reads = len(piece.reads)
     for v in range(count):
         stored = []
-        for read in piece.reads:
+        for j, read in enumerate(piece.reads):
             at = group.vectors + offset + V.i64((read + v) * VECTOR_BYTES)
-            x.prefetch(at)
+            # in order of addresses, whatever the order of reading: w3g128 from DRAM is 1.3 times as fast
+            nth = V.i64((v * reads + j) * VECTOR_BYTES)
+            x.prefetch(at if reads == 1 or piece.steps == 1 else group.vectors + offset * V.i64(reads) + nth)
             stored.append(V.let(x.weights.view(at, "int32x16")))
         found += codes(x.isa, x.fmt, piece, stored)
     return found

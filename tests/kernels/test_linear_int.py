@@ -124,7 +124,7 @@ def test_per_channel_sums_are_exact_integers(lib, rng):
 
 def test_what_has_no_kernel_is_refused():
     w4 = WeightFormat.parse("w4g32")
-    for text, instead in (("f16", "linear_float"), ("fp8", "linear_float"), ("p2", "planes")):
+    for text, instead in (("f16", "linear_float"), ("fp8", "linear_float"), ("s8", "sparse")):
         with pytest.raises(UnsupportedError, match=instead):
             linear_int.gemv(16, 32, WeightFormat.parse(text))
     with pytest.raises(UnsupportedError, match="gate and up"):
