@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeq.errors import UnsupportedError
 from edgeq.quant.exponents import exponents, power_of_two
 from edgeq.quant.format import TILE_ROWS, VECTOR_BYTES, WeightFormat
 from edgeq.quant.sparse import without_padding
 from edgeq.quant.vectors import group_codes, group_vectors
 
 Array = NDArray[Any]
+FIRST_SPECIAL = {"e4m3": 0x7F, "e5m2": 0x7C}  # without their sign: from here on NaN and infinities
 CHUNK_WEIGHTS = 1 << 22  # weights packed at a time: temporaries stay in cache-sized pieces
 
 
@@ -27,8 +29,11 @@ def pack(codes: Array, scale: Array | None, zero: Array | None, fmt: WeightForma
 
     Returns:
         uint8[ceil(N/16) * fmt.tile_bytes(K)]; rows past N are zero bytes, so their scale is 0.
+
+    Raises UnsupportedError for codes that stand for nothing: of `fp8` NaN and infinities, of tables those beyond.
     """
     N, K = codes.shape
+    _check(codes, fmt)
     out = np.zeros((-(-N // TILE_ROWS), fmt.tile_bytes(K)), np.uint8)
     step = max(1, CHUNK_WEIGHTS // (K * TILE_ROWS))
     for t in range(0, len(out), step):
@@ -69,6 +74,15 @@ def _scales(stored: Array, fmt: WeightFormat) -> Array:
 
 def _zeros(stored: Array, fmt: WeightFormat) -> Array:
     return np.ascontiguousarray(stored).view(fmt.zero_type).reshape(len(stored), TILE_ROWS, -1)
+
+
+def _check(codes: Array, fmt: WeightFormat) -> None:
+    if fmt.kind in FIRST_SPECIAL:
+        wrong = bool(((codes & 0x7F) >= FIRST_SPECIAL[fmt.kind]).any())
+    else:
+        wrong = fmt.levels is not None and bool((codes >= fmt.codes).any())
+    if wrong:
+        raise UnsupportedError(f"{fmt}: codes of no finite value; the checkpoint is damaged, or of another format")
 
 
 def _whole_tiles(x: Array, tiles: int) -> Array:

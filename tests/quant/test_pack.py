@@ -11,7 +11,7 @@ from edgeq.quant.pack import pack, unpack
 
 DENSE = [
     "w1", "w1g128", "w2", "w2g32", "w2g64a", "w3", "w3g32", "w3g128a", "w2g32m", "w3g32m", "w4g32m", "w8g64m", "t2g128",
-    "t2", "t1.6", "t1.6g256", "nf4g64", "mxfp4", "log4t2", "fp8", "fp8e5g64", "p2g64", "c4g128",
+    "t2", "t1.6", "t1.6g256", "nf4g64", "nf4g32m", "mxfp4", "log4t2", "fp8", "fp8e5g64", "p2g64", "c4g128",
 ]  # fmt: skip
 TEXTS = ["w4", "w4a", "w4g32", "w4g64", "w4g128a", "w4g32a", "w8", "w8a", "w8g32", "w8g64a", "w8g256"]
 
@@ -19,6 +19,8 @@ TEXTS = ["w4", "w4a", "w4g32", "w4g64", "w4g128a", "w4g32a", "w8", "w8a", "w8g32
 def random_codes(fmt: WeightFormat, N: int, K: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, fmt.codes, (N, K), dtype=np.uint8)
+    if fmt.float_only:
+        codes &= 0xFB if fmt.kind == "e5m2" else 0xFE if fmt.kind == "e4m3" else 0xFF  # finite
     scale = rng.normal(size=(N, fmt.groups(K) * fmt.meaning.numbers)).astype(np.float16)
     if fmt.kind == "mx":
         scale = np.exp2(rng.integers(-20, 15, scale.shape)).astype(np.float16)
