@@ -80,6 +80,11 @@ class Codes:
         """Rows of some blocks whose largest numbers are looked for at once: as many as shuffles are cheap for."""
         return LANES if self.isa.accumulators >= LANES else 1
 
+    def ahead(self, memory: Memory, at: Expr, words: int) -> None:
+        """Ask for the int32 at `at` of a block `words` later: the CPU does not see by itself which lines come next."""
+        if self.isa.prefetch:
+            memory.prefetch(at + words)
+
     def batches(self, registers: int) -> list[range]:
         """Rows taken at once when each needs `registers` accumulators."""
         size = max(1, self.isa.accumulators // registers)
@@ -124,8 +129,9 @@ class KeyCodes:
         c, dim = self.codes, self.codes.blocks.key_dim
         tops = [Reg("float32", splat(TINY)) for _ in range(c.rows)]
         lows = [Reg("float32", splat(0.0)) for _ in range(c.rows)]
-        scales = let(c.blocks.key_scales(c.head, block))
+        scales, first = let(c.blocks.key_scales(c.head, block)), let(c.blocks.key_at(c.head, block))
         with loop(0, dim // LANES) as i:
+            c.ahead(c.keys, first + dim * c.blocks.bits + i * LANES, self.batch * c.blocks.key_words)
             scale, low = c.half(c.keys, scales + i * LANES), c.half(c.keys, scales + dim + i * LANES)
             for r in range(c.rows):
                 q = let(c.qkv.vector(c.q + r * c.q_stride + i * LANES))
@@ -142,6 +148,7 @@ class KeyCodes:
         acc = [[Reg("int32", splat(0)) for _ in range(2)] for _ in batch]
         first = let(c.blocks.key_at(c.head, block))
         with loop(0, c.blocks.key_dim // (2 * fields)) as v:
+            c.ahead(c.keys, first + v * LANES, self.batch * c.blocks.key_words)
             vectors = kv_dot.unpack(c.blocks.bits, c.keys.vector(first + v * LANES))
             for accs, r in zip(acc, batch, strict=True):
                 at = let((line + r) * c.blocks.key_dim + v * (2 * fields))
@@ -206,6 +213,8 @@ class ValueCodes:
         c = self.codes
         at = let(c.blocks.value_scales(c.head, block, group))
         scales = [c.half(c.values, at + h * LANES) for h in range(2)]
+        for line_at in (at, at + c.blocks.groups * BLOCK):
+            c.ahead(c.values, line_at // i32(2), self.batch * c.blocks.value_words)
         for r in range(c.rows):
             scaled = []
             for h, scale in enumerate(scales):
@@ -238,6 +247,8 @@ class ValueCodes:
         first = let(c.blocks.value_at(c.head, block))
         codes = []
         for tile in tiles:
+            for v in range(vectors):
+                c.ahead(c.values, first + (tile * vectors + v) * LANES, self.batch * c.blocks.value_words)
             stored = [c.values.vector(first + (tile * vectors + v) * LANES) for v in range(vectors)]
             codes.append([code for v in stored for code in kv_dot.unpack(c.blocks.bits, v)])
         for r in range(c.rows):
