@@ -7,6 +7,8 @@ for those codes; neither half can raise the error.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from edgeq.quant.stored_scale import stored_scale
 ROUNDS = 10  # after which next to nothing changes
 QUANTILES = 17  # breaks that are tried between concentrated and sparse weights
 _SIZES = torch.linspace(0.2, 1.0, 17).tolist()  # of a plane's scale, relative to half the largest magnitude
-Numbers = Tensor  # f32 [R, G, 2] of planes, [R, G, 4] of tables
+Numbers: TypeAlias = Tensor  # f32 [R, G, 2] of planes, [R, G, 4] of tables
 
 
 def planes(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[Tensor, Tensor, None]:
