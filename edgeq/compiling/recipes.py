@@ -78,7 +78,10 @@ RANGES = "static-ranges"
 Amount = tuple[int | None, int | None]
 AMOUNTS: dict[str, Amount] = {"": (None, None), FAST: (None, None), BALANCED: (None, 512), BEST: (None, 512)}
 # passes that take more
-LEARNED = {"cbq": (64, 512), "qdrop": (64, 512), "fine-clipping": (32, 512), "gptq": (32, 512), "jsq": (32, 512)}
+LEARNED = {
+    "cbq": (64, 512), "qdrop": (64, 512), "fine-clipping": (32, 512), "gptq": (32, 512), "jsq": (32, 512),
+    "ternary": (32, 512), "billm": (32, 512),
+}  # fmt: skip
 
 
 def kind_of(entries: Sequence[EntryGraph]) -> str:
