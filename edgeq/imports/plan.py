@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeq.compiling.options import Options
 
 Progress = Callable[[str, int, int], None]
-DEMO = "demo:"  # a demo stands for its model, not for the file it comes in: bits given are bits wanted
+DEMO = "demo:"  # a demo stands for its model, not for its file: bits, passes or formats given are what is wanted
 
 
 def import_codes(source: Source, entries: Sequence[EntryGraph], options: Options, progress: Progress) -> None:
@@ -36,9 +36,11 @@ def import_codes(source: Source, entries: Sequence[EntryGraph], options: Options
             asked = "--requantize" if options.requantize else "--bits keep..."
             raise UsageError(f"{asked} means nothing to {options.model}: no weight of it is quantized")
         return
-    keeps = options.weights != "bits"
+    demo = source.name.startswith(DEMO)
+    prepared = demo and bool(options.recipe or options.passes or options.formats) and options.weights == "default"
+    keeps = options.weights != "bits" and not prepared
     wanted = None if keeps else _wanted(entries, options)
-    again = options.requantize or (not keeps and source.name.startswith(DEMO))
+    again = options.requantize or (demo and not keeps)
     source.imports = keep_codes(source, entries, wanted, again, progress)
     _refuse_formats(source, options)
     if keeps_codes(source.imports) and (options.passes or options.recipe):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from edgeq.compiling.options import make_options
 from edgeq.compiling.prepared import Prepared, prepare
+from edgeq.compiling.recipes_best import copied
 from edgeq.errors import ModelError, UnsupportedError, UsageError
 from edgeq.evaluate.graph import GraphModel
 from edgeq.frontend import open_model
+from edgeq.frontend.entries import EntryGraph, Shapes, load_entries
 from edgeq.imports.record import AGAIN, KEPT, ROUNDED, receipt, to_json
 from edgeq.ir.graph import arguments, calls
 from edgeq.passes.pass_ import Context
@@ -50,6 +53,19 @@ CASES: dict[str, tuple[dict[str, Any], made.Quantizer, str]] = {
     "bitnet": ({"quant_method": "bitnet", "linear_class": "bitlinear"}, made.bitnet, "t2"),
     "db-llm": ({"quant_method": "db-llm", "group_size": 32}, made.planes, "p2g32"),
 }
+
+
+@pytest.fixture(scope="module")
+def entry(tiny_model: Path) -> EntryGraph:
+    """The graph of the tiny model, which all of these checkpoints are of."""
+    return load_entries(open_model(str(tiny_model)), Shapes())[0]
+
+
+@pytest.fixture(autouse=True)
+def exported_once(entry: EntryGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "edgeq.compiling.prepared.load_entries", lambda *_, **__: [replace(entry, gm=copied(entry.gm))]
+    )
 
 
 def kept(folder: Path, **options: Any) -> Prepared:

@@ -16,7 +16,10 @@ from test_gguf import tiny, write
 from edgeq.compiling.options import make_options
 from edgeq.compiling.prepared import Prepared, prepare
 from edgeq.errors import UnsupportedError, UsageError
+from edgeq.frontend import open_model
+from edgeq.frontend.entries import Shapes, load_entries
 from edgeq.imports.gguf_blocks import TYPES, held
+from edgeq.imports.plan import import_codes
 from edgeq.imports.record import AGAIN, KEPT, ROUNDED
 from edgeq.ir.graph import arguments, calls
 
@@ -94,6 +97,18 @@ def test_a_file_keeps_its_codes_rows_of_q_and_k_in_order(tmp_path: Path) -> None
         assert torch.equal(row, weights.stored.held(record.name).codes[3:5])
     grids = calls(prepared.entries[0].gm, "edgeq.grid")
     assert {arguments(node)["weight"] for node in grids} == {"w4g32", "w4g32m", "w8g32"}
+
+
+def test_a_demo_with_bits_is_a_float_model(tmp_path: Path) -> None:
+    source = open_model(str(quantized_file(tmp_path, {}, "Q4_0")))
+    source.name = "demo:tiny"
+    entries = load_entries(source, Shapes())
+    import_codes(source, entries, make_options("demo:tiny", bits="w4a8", recipe="balanced"), lambda *_: None)
+    assert {r.outcome for r in source.imports} == {AGAIN} and not calls(entries[0].gm, "edgeq.grid")
+    import_codes(source, entries, make_options("demo:tiny", recipe="balanced"), lambda *_: None)
+    assert {r.outcome for r in source.imports} == {AGAIN}
+    import_codes(source, entries, make_options("demo:tiny"), lambda *_: None)
+    assert {r.outcome for r in source.imports} == {KEPT}
 
 
 def test_what_no_format_holds_is_named_and_quantized_again_when_asked(tmp_path: Path) -> None:
