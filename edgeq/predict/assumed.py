@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx
 
+from edgeq.errors import UnsupportedError
 from edgeq.frontend.entries import EntryGraph
 from edgeq.passes.folds.calibrated import decision_name
 from edgeq.passes.folds.fold_points import FoldPoint, fold_points
@@ -21,6 +22,7 @@ from edgeq.passes.pipeline import parse_pipeline
 FOLDS = ("smooth", "osplus", "awq", "pre-sinq")
 PLAIN = ("gamma-migration", "rotate")  # decide nothing from data
 RANGES = "static-ranges"
+OWN_FORMATS = ("ternary", "fdb", "billm")  # of weights, whatever the bits say
 SEED = 0
 Put = Callable[[str, dict[str, Tensor]], None]
 
@@ -30,8 +32,15 @@ def run_assumed(entry: EntryGraph, passes: Sequence[str], context: Context) -> l
 
     Args:
         passes: as `edgeq opt -p` takes them. context: of a blank model; reports go there.
+
+    Raises UnsupportedError for passes that store weights in a format of their own.
     """
     steps, left = [step for text in passes for step in parse_pipeline(text)], []
+    if own := [step.name for step in steps if step.name in OWN_FORMATS]:
+        raise UnsupportedError(
+            f"--pass {own[0]} stores weights in a format of its own, which a dry run does not know: compile, or say "
+            "what comes near as bits (t2a8, p2a8, c4a8, w1a8) and leave the pass out"
+        )
     for index, step in enumerate(steps):
         context.step = f"{index}:{','.join(s.spelt() for s in steps[: index + 1])}"
         if step.name not in (*FOLDS, *PLAIN, RANGES):
