@@ -73,5 +73,7 @@ def check_bits(options: Options) -> None:
         raise UsageError(
             f"--bits {options.bits}: budgets choose formats for a8 or a16; static activations (a8s) are measured later"
         )
+    if options.bits.act == "a1":
+        raise UsageError(f"--bits {options.bits}: budgets choose formats for a8 or a16; signs (a1) have one format, w1")
     if options.formats:
         raise UsageError("--formats says what a budget is there to choose: give one of them")

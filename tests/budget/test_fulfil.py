@@ -113,6 +113,7 @@ def test_its_config_compiles_the_same_weights_again(artifact, tmp_path):
         ({"target_size": "big"}, "no size"),
         ({"target_size": "60MB", "bits": "fp16"}, "formats of 4 and 8 bits"),
         ({"target_size": "60MB", "bits": "w8a8s"}, "static"),
+        ({"target_size": "60MB", "bits": "w1a1"}, "signs"),
         ({"target_size": "60MB", "formats": {"*": "w8"}}, "--formats"),
         ({"eval_text": "x.txt"}, "what a budget is measured on"),
         ({"target_size": "60MB", "eval_text": "/no/such/file"}, "cannot be read"),
