@@ -16,7 +16,7 @@ import numpy as np
 from kernels_static import ATTEND, aligned
 from kernels_x86 import Alone, address, build
 
-from edgeq.kernels import attend, attend_codes, attend_values
+from edgeq.kernels import attend_codes, attend_values
 from edgeq.kernels.kernel import Kernel
 from edgeq.targets import x86_64
 

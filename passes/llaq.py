@@ -16,7 +16,7 @@ from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.grids import holds_grid, put_on_grid
 from edgeq.passes.heads.box_heads import Head, head_linears, head_of
 from edgeq.passes.heads.filtered_loss import OVERLAP, SCORE, filtered_loss
-from edgeq.passes.heads.log_weights import Fitted, LearnedLevels, choose
+from edgeq.passes.heads.log_weights import Fitted, LearnedLevels, choose, even_error
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.quant.format import GROUP_SIZES, K_MULTIPLE, WeightFormat
 
@@ -48,6 +48,7 @@ class Llaq(Pass):
         score: least float probability of an object whose box counts.
         iou: least overlap with its float box.
         weight: of boxes beside classes.
+        force: also where even levels of as many bits have less squared error.
     """
 
     name: ClassVar[str] = "llaq"
@@ -59,6 +60,7 @@ class Llaq(Pass):
     score: float = SCORE
     iou: float = OVERLAP
     weight: float = 1.0
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.group not in (-1, 0, *GROUP_SIZES) or self.steps < 0 or self.lr <= 0:
@@ -69,8 +71,9 @@ class Llaq(Pass):
         if context.weights is None or calls(gm, "edgeq.cached_attention"):
             raise UsageError("the pass llaq reads weights and runs the graph: it needs a model, before add-cache")
         found = head_linears(gm, self.modules)
-        declined = [Site(site(n), reason) for n in found if (reason := _why_not(n))]
-        linears = [n for n in found if not _why_not(n)]
+        reasons = {n: self._why_not(n, context) for n in found}
+        declined = [Site(site(n), reason) for n, reason in reasons.items() if reason]
+        linears = [n for n in found if not reasons[n]]
         step, words = context.step or str(self), "known"
         if any(context.decisions.get(step, key_of(n)) is None for n in linears):
             fitted, words = self._decide(gm, linears, context)
@@ -87,9 +90,8 @@ class Llaq(Pass):
         self, gm: fx.GraphModule, linears: list[fx.Node], context: Context
     ) -> tuple[dict[fx.Node, Fitted], str]:
         """Numbers of every linear, and how their scales were found."""
-        sizes = [0, *(s for s in GROUP_SIZES)] if self.group < 0 else [self.group]
-        tables = {n: weight_value(arguments(n)["weight"], context.weights).float() for n in linears}
-        fitted = {n: choose(w, list(LEVELS), [s for s in sizes if s < w.shape[1]] or [0]) for n, w in tables.items()}
+        tables = {n: _weight(n, context) for n in linears}
+        fitted = {n: self._fit(w) for n, w in tables.items()}
         head = head_of(gm, linears)
         if not self.steps or head is None:
             return fitted, "scales by squared error" + ("" if head else ": no output of boxes with classes beside it")
@@ -100,6 +102,26 @@ class Llaq(Pass):
         inputs = [sample.inputs for sample in samples]
         learned, before, after = self._learn(head, tables, fitted, values, inputs, context)
         return learned, f"filtered loss {before:.4g} -> {after:.4g}"
+
+    def _why_not(self, linear: fx.Node, context: Context) -> str:
+        if holds_grid(arguments(linear)["weight"]):
+            return "its weight is on a grid already"
+        width = int(arguments(linear)["weight"].meta["val"].shape[1])
+        if width % K_MULTIPLE:
+            return f"{width} input channels: need a multiple of {K_MULTIPLE}"
+        known = context.decisions.get(context.step or str(self), key_of(linear)) is not None
+        if self.force or known:
+            return ""
+        w = _weight(linear, context)
+        fitted = self._fit(w)
+        even = even_error(w, WeightFormat(4, fitted.format.group_size))
+        return "" if fitted.error < even else (
+            f"squared error {fitted.error:.4f} of its weight's square, {even:.4f} on even levels: no Laplace shape"
+        )  # fmt: skip
+
+    def _fit(self, w: Tensor) -> Fitted:
+        sizes = [0, *GROUP_SIZES] if self.group < 0 else [self.group]
+        return choose(w, list(LEVELS), [size for size in sizes if size < w.shape[1]] or [0])
 
     def _learn(
         self, head: Head, tables: dict[fx.Node, Tensor], fitted: dict[fx.Node, Fitted], values: Values,
@@ -138,12 +160,8 @@ class Llaq(Pass):
         return fitted, before, best
 
 
-def _why_not(linear: fx.Node) -> str:
-    weight = arguments(linear)["weight"]
-    if holds_grid(weight):
-        return "its weight is on a grid already"
-    width = int(weight.meta["val"].shape[1])
-    return "" if width % K_MULTIPLE == 0 else f"{width} input channels: need a multiple of {K_MULTIPLE}"
+def _weight(linear: fx.Node, context: Context) -> Tensor:
+    return weight_value(arguments(linear)["weight"], context.weights).float()
 
 
 def _captured(gm: fx.GraphModule, head: Head, samples: list[Any], context: Context) -> Values:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edgeq.quant.fits import nearest_level
 from edgeq.quant.format import WeightFormat
-from edgeq.quant.quantizer import quantize
+from edgeq.quant.quantizer import dequantize, quantize
 from edgeq.quant.stored_scale import stored_scale
 
 ROUNDS = 8  # of scales and codes in turns
@@ -50,6 +50,13 @@ def choose(w: Tensor, names: list[str], group_sizes: list[int]) -> Fitted:
     """The granularity of least error, and groups where they are worth the bits of their scales (6 dB a bit)."""
     found = [fit(w, WeightFormat.named(name, size)) for size in group_sizes for name in names]
     return min(found, key=lambda one: one.error * 10 ** (DECIBELS_A_BIT / 10 * one.format.bits_per_weight(w.shape[1])))
+
+
+def even_error(w: Tensor, fmt: WeightFormat) -> float:
+    """Squared error of w relative to its square, on the even levels of `fmt` with searched scales."""
+    codes, scale, zero = quantize(w, fmt, "mse")
+    held = torch.from_numpy(dequantize(codes, scale, zero, fmt))
+    return float((held - w).square().sum() / w.square().sum().clamp(min=1e-30))
 
 
 class LearnedLevels:

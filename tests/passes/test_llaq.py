@@ -11,12 +11,11 @@ from edgeq.ir.graph import arguments, calls, op, site
 from edgeq.passes.grids import holds_grid
 from edgeq.passes.heads.box_heads import head_linears, head_of
 from edgeq.passes.heads.filtered_loss import counted, filtered_loss, overlap
-from edgeq.passes.heads.log_weights import LearnedLevels, choose, fit
+from edgeq.passes.heads.log_weights import LearnedLevels, choose, even_error, fit
 from edgeq.passes.llaq import LEVELS, Llaq
 from edgeq.passes.pass_ import Context
 from edgeq.quant.fits import nearest_level
 from edgeq.quant.format import WeightFormat
-from edgeq.quant.quantizer import dequantize, quantize
 from edgeq.quant.values import dequantized
 
 
@@ -24,12 +23,6 @@ from edgeq.quant.values import dequantized
 def laplace() -> torch.Tensor:
     torch.manual_seed(0)
     return torch.distributions.Laplace(0.0, 0.05).sample((48, 256))
-
-
-def even_error(w: torch.Tensor, text: str) -> float:
-    fmt = WeightFormat.parse(text)
-    held = torch.from_numpy(dequantize(*quantize(w, fmt, "mse"), fmt))
-    return float((held - w).square().sum() / w.square().sum())
 
 
 def plant(model, scale: float = 0.2) -> None:
@@ -45,7 +38,7 @@ def plant(model, scale: float = 0.2) -> None:
 def test_beats_even_levels_on_laplace_weights(laplace, group):
     """At 4 bits, whole rows and groups, both searched for least squared error."""
     found = choose(laplace, list(LEVELS), [group])
-    assert found.error < 0.85 * even_error(laplace, f"w4g{group}" if group else "w4")
+    assert found.error < 0.85 * even_error(laplace, WeightFormat(4, group))
     held = dequantized(found.codes, found.scale, None, found.format)
     assert float((held - laplace).square().sum() / laplace.square().sum()) == pytest.approx(found.error, rel=1e-4)
 
@@ -102,13 +95,24 @@ def test_a_detr_keeps_its_boxes():
 def test_modules_are_named_or_found():
     model = build("detr")
     gm = next(iter(model.graphs.values()))
-    report = run_passes(model, "llaq{modules=*class_labels_classifier,steps=0}")[0]
+    report = run_passes(model, "llaq{modules=*class_labels_classifier,steps=0,force=true}")[0]
     assert [one.module.rpartition(".")[2] or one.module for one in report.changed] == ["class_labels_classifier"]
     assert {op(arguments(n)["weight"]) for n in calls(gm, "aten.linear") if "bbox" in site(n)} == {""}
 
 
+def test_weights_of_another_shape_stay_even():
+    """Uniform-shaped, as Xavier initialises: logarithmic levels would double the error."""
+    model = build("detr")
+    for name, tensor in model.tensors.items():
+        if "bbox_predictor" in name:
+            tensor.copy_(torch.rand(tensor.shape, generator=torch.Generator().manual_seed(1)) - 0.5)
+    report = run_passes(model, "llaq{steps=0,group=0}")[0]
+    assert not report.changed and all("no Laplace shape" in one.what for one in report.declined)
+
+
 def test_needs_samples_to_learn():
     model = build("detr")
+    plant(model)
     gm = next(iter(model.graphs.values()))
     with pytest.raises(UsageError, match="steps=0"):
         Llaq()(gm, Context(weights=model))
