@@ -13,6 +13,7 @@ tokens) to 1.45 (SAM 64 x 64), log2 of granularity 4 0.9-1.1, of 1 and 2 (two pl
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from edgeq.errors import UnsupportedError
 from edgeq.ir.probabilities import TOP, ProbabilityGrid
@@ -136,7 +137,8 @@ class CodedBlock(Block):
         with loop(0, quads) as i:
             packed = [self._packed(i, v, base) for v, base in enumerate(bases)]
             row = let(bits("float32", let((first + i) * padded(self.shape.Dv))))
-            tables = [attend_dot.table(self.isa, plane.table) for plane in self.planes] or [None]
+            shuffles = [attend_dot.table(self.isa, plane.table) for plane in self.planes]
+            tables: list[Any] = shuffles or [None]
             found = [[let(lookup(self.isa, x, t)) if t else x for x in packed] for t in tables]
             for p, (count, words) in enumerate(zip(self.counts, found, strict=True)):
                 n = let(count.v)

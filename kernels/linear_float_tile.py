@@ -154,8 +154,8 @@ def _add_group(x: Operands, group: Group, totals: list[V.Reg]) -> None:
                 for row, total in enumerate(seen):
                     total.set(total.v + x.quad(row, k))
     scale = V.let(scales(x.isa, x.fmt, x.weights, group))
-    for total, row in zip(totals, chains, strict=True):
-        total.set(V.fma(V.let(_join(row)), scale, total.v))
+    for total, parts in zip(totals, chains, strict=True):
+        total.set(V.fma(V.let(_join(parts)), scale, total.v))
     if seen:
         offset = V.let(V.splat(0.0) - offsets(x.isa, x.weights, group))
         for total, lanes in zip(totals, seen, strict=True):

@@ -16,7 +16,7 @@ from edgeq.passes.pass_ import Context, Pass, Report, Site
 
 CONSUMERS = ("edgeq.attention", "edgeq.cached_attention", "edgeq.store_keys", "edgeq.gated")
 LINEARS = ("aten.linear", "edgeq.qlinear")
-BETWEEN = ("edgeq.rope", "edgeq.rms_norm", "edgeq.sign_heads")  # what may stand between a linear and the op that consumes it
+BETWEEN = ("edgeq.rope", "edgeq.rms_norm", "edgeq.sign_heads")  # what may stand between a linear and its consumer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from edgeq.errors import ContextError, UsageError
 from edgeq.ir.graph import arguments, calls, inputs, is_weight, op, value
-from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, Stored, prepare, prepare_stored, product
+from edgeq.ir.ops.matrix import Matrix, Stored, prepare, prepare_stored, product
 from edgeq.ir.values import Reads, call, last_uses, weight_value
 
 Observer = Callable[[fx.Node, Tensor], None]
@@ -31,7 +31,7 @@ class Reference:
         if not calls(gm, "edgeq.cached_attention"):
             raise UsageError("the reference executor runs cached graphs: run the pass add-cache first")
         self._gm, self._weights, self._rows = gm, weights, rows
-        self._matrices: dict[tuple[fx.Node, str, str], FloatMatrix | IntegerMatrix] = {}
+        self._matrices: dict[tuple[fx.Node, str, str], Matrix] = {}
         self._stored: dict[fx.Node, Tensor] = {}
         self._last_use = last_uses(gm.graph)
         self.reset()
@@ -111,7 +111,7 @@ class Reference:
 
     def _matrix(
         self, node: fx.Node, weight: str, act: str, scale: fx.Node | None = None, zero: fx.Node | None = None
-    ) -> FloatMatrix | IntegerMatrix:
+    ) -> Matrix:
         """Prepared once; an embedding and a head that share a weight and a format share it prepared."""
         act = "a16" if weight in ("f16", "f32") else act.removesuffix("s")
         key = (node, weight, act)
@@ -121,7 +121,7 @@ class Reference:
 
     def _prepare(
         self, node: fx.Node, weight: str, act: str, scale: fx.Node | None, zero: fx.Node | None
-    ) -> FloatMatrix | IntegerMatrix:
+    ) -> Matrix:
         w = weight_value(node, self._weights)
         if scale is None:
             return prepare(w, weight, act)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from torch import fx
 
@@ -33,21 +34,26 @@ def lower_attention(scope: Scope, node: fx.Node) -> None:
     kind, extra = _bias(scope, node)
     sizes = (batch, rows, keys, a["heads"], a["kv_heads"], dim, value_dim)
     masks = (a["causal"], a["left"], a["right"], float(a["softcap"]), a["pad"] is not None, kind)
-    pad = _pad(scope, a["pad"]) if a["pad"] is not None else NULL
+    pad, compared = _pad(scope, a["pad"]) if a["pad"] is not None else NULL, cast(Arg, k)
     if a["probs"]:
         kernel, given = _coded(scope, node, v, sizes, strides, masks)
         needed = attend_codes.scratch_bytes(kernel)
     elif op(a["q"]) == signs.OP:
-        kernel, k = signs.lower_scores(scope, node, k, sizes, strides, masks)
+        kernel, compared = signs.lower_scores(scope, node, k, sizes, strides, masks)
         given, needed = (v,), attend_signs.scratch_bytes(kernel)
     else:
-        kernel = attend_kernels.attend(*sizes, *strides, float(a["scale"]), *masks)
+        kernel = attend_kernels.attend(*_all(sizes, strides, [float(a["scale"])], masks))
         given, needed = (v,), attend_kernels.scratch_bytes(kernel)
     scratch = scope.buffer("scores", needed, 1, private=True)
     out = scope.tensor("attend", a["heads"] * value_dim, batch * rows)
     split = Split("units", attend_kernels.units(kernel))
-    scope.call(kernel, (q, k, *given, pad, *extra, scratch, out), split, node)
+    scope.call(kernel, (q, compared, *given, pad, *extra, scratch, out), split, node)
     scope.env[node] = out
+
+
+def _all(*parts: Iterable[Any]) -> list[Any]:
+    """A factory's arguments, in order."""
+    return [x for part in parts for x in part]
 
 
 def _coded(
@@ -56,7 +62,7 @@ def _coded(
     """Values as int8, by a call of their own; the kernel over codes and what it takes for v: those, their scales, s."""
     a = attrs(node)
     batch, _, keys, _, kv_heads, _, value_dim = sizes
-    kernel = attend_codes.attend_codes(*sizes, *strides[:2], float(a["scale"]), a["probs"], *masks)
+    kernel = attend_codes.attend_codes(*_all(sizes, strides[:2], [float(a["scale"]), a["probs"]], masks))
     units, width = batch * kv_heads, padded(value_dim)
     codes = scope.buffer("values", 4 * width * -(-keys // 4) * units, 1)
     scales = scope.buffer("value_scales", 4 * width * units, 1)

@@ -24,14 +24,15 @@ def lower_sign_heads(scope: Scope, node: fx.Node) -> None:
 
 
 def lower_scores(
-    scope: Scope, node: fx.Node, k: Any, sizes: tuple[int, ...], strides: list[int], masks: tuple[Any, ...]
+    scope: Scope, node: fx.Node, k: Any, sizes: tuple[int, ...], strides: list[Any], masks: tuple[Any, ...]
 ) -> tuple[Kernel, Buffer]:
     """Keys packed; the kernel over signs and what it takes for k. Raises UnsupportedError where k is no activation."""
     a = attrs(node)
     if op(a["k"]) != OP or not isinstance(k, View):
         raise UnsupportedError(f"{module(node) or node.name}: scores of signs need queries and keys of sign_heads")
     batch, _, keys, _, kv_heads, channels, _ = sizes
-    kernel = attend_signs.attend_signs(*sizes, strides[0], strides[2], float(a["scale"]), *masks)
+    given: list[Any] = [*sizes, strides[0], strides[2], float(a["scale"]), *masks]
+    kernel = attend_signs.attend_signs(*given)
     packed = scope.buffer("keys", attend_signs.key_bytes(kv_heads, channels), batch * keys)
     pack = attend_signs.pack_keys(batch, keys, kv_heads, channels, strides[1])
     scope.call(pack, (k, packed), scope.by_rows(batch * keys), node)

@@ -283,6 +283,6 @@ def _pack_stored(parts: list[Chunks], fmt: WeightFormat) -> Iterator[np.ndarray]
 
 def _nothing(fmt: WeightFormat) -> int:
     """The code of a weight that pads a row; activations are zero there, so that its value never counts."""
-    if fmt.levels is not None:
-        return min(range(fmt.codes), key=lambda code: abs(fmt.levels[code]))
+    if (levels := fmt.levels) is not None:
+        return min(range(fmt.codes), key=lambda code: abs(levels[code]))
     return fmt.zero_point or 0

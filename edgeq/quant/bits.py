@@ -3,13 +3,13 @@
     fp32 | fp16 | <weights>a<1|4|8|8s|16>[g<32|64|128|256>|pc][a|m][kv<2|4|8|16|32>][head<4|8|fp16|fp32>]
     weights: w1 w2 w3 w4 w8 | t2 t1.6 | nf4 mxfp4 log4t<1|2|3|4|8> log4z<4..8> fp8 fp8e5 | p2 c4 | s8 s4
 
-`w4` weights of 4 bits (the others: `kinds.py`), `a8` activations quantized to int8 per token as they come (`a8s`: with
-one scale a tensor, known from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc`
+`w4` weights of 4 bits (the others: `kinds.py`), `a8` activations quantized to int8 per token as they come (`a8s`:
+with one scale a tensor, known from samples; `a16`: kept in float), `g64` groups of 64 weights share a scale, `pc`
 per-channel (one scale a row), a further `a` asymmetric (a zero point a group), `m` an fp16 offset a group, `kv8` int8
-for the KV cache, `head4` the format of the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3 of 64, w8
-is per-channel (others: `kinds.py`), the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in groups of 32.
-The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric groups of 32. `a1` (signs,
-with `w1` alone) and `a4` keep int8 before the head; `a4` has no kernels: compiling it is refused.
+for the KV cache, `head4` the format of the embedding and of the output head. Left out: w4 has groups of 32, w2 and w3
+of 64, w8 is per-channel (others: `kinds.py`), the cache is fp16 (fp32 in `fp32`), embedding and head are 8 bits in
+groups of 32. The two share one stored tensor where the model ties them; `head4` and `head8` are symmetric groups of
+32. `a1` (signs, with `w1` alone) and `a4` keep int8 before the head; `a4` has no kernels: compiling it is refused.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Field(NamedTuple):
     """A part of a quad's codes: field `index` of this width in the bytes that `read` names, shifted left by `place`."""
 
     read: int
-    index: int
+    index: int  # type: ignore[assignment]  # not tuple.index
     width: int
     place: int
 

@@ -49,8 +49,8 @@ def group_codes(stored: Array, length: int, fmt: WeightFormat) -> NDArray[np.uin
 def _put(piece: Piece, quads: Array, out: Array) -> None:
     """Fill the vectors of a piece, `[T, groups, V, 64]`, from its quads `[T, groups, Q, 64]`."""
     digits: dict[int, Array] = {}
-    for number, fields in piece.quads:
-        some = quads[:, :, number : number + piece.steps]
+    for first, fields in piece.quads:
+        some = quads[:, :, first : first + piece.steps]
         for f in fields:
             at = piece.reads[f.read]
             if f.width == TRIT:

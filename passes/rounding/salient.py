@@ -62,7 +62,7 @@ def round_salient(weight: Tensor, matrix: Tensor, settings: Salient, name: str) 
     codes, tables = rounding.run(weight.T[order].contiguous(), factor.upper, bounds)
     fmt = format_of_kind(settings.structured)
     stored, scale, index = _stored(codes, tables, bounds, salient, rest, settings.structured)
-    bits = stored_bits(index, *weight.shape, fmt)
+    bits = stored_bits(index, len(weight), weight.shape[1], fmt)
     return Found(stored, scale, index, count, bits, factor.damp)
 
 

@@ -20,9 +20,9 @@ from edgeq.passes.grids import grid_format
 from edgeq.passes.learned.error import window_error
 from edgeq.passes.pass_ import Context
 from edgeq.passes.pipeline import make, parse_pipeline, run_pipeline
-from edgeq.quant.stored_scale import stored_scale
 from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec, fake_tokens, fake_weight
+from edgeq.quant.stored_scale import stored_scale
 
 ROUNDED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LENGTHS = (40, 33, 29, 31, 24)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from edgeq.ir.ops.grid import grid
 from edgeq.ir.ops.library import opaque
-from edgeq.ir.ops.matrix import FloatMatrix, IntegerMatrix, Stored, prepare, prepare_stored, product
-from edgeq.ir.ops.simulated import SimulatedMatrix, simulation
+from edgeq.ir.ops.matrix import FloatMatrix, Matrix, Stored, prepare, prepare_stored, product
+from edgeq.ir.ops.simulated import simulation
 
 
 def _linear_shape(
@@ -41,7 +41,7 @@ def qlinear(
     return y.reshape(*x.shape[:-1], w.shape[0]).to(x.dtype)
 
 
-def _matrix(w: Tensor, stored: Stored | None, weight: str, act: str) -> FloatMatrix | IntegerMatrix | SimulatedMatrix:
+def _matrix(w: Tensor, stored: Stored | None, weight: str, act: str) -> Matrix:
     found = simulation(w, weight, act, stored)
     if found is not None:
         return found
@@ -69,5 +69,6 @@ def qembedding(
     if w_scale is not None:
         rows = grid(w[flat], w_scale[flat], None if w_zero is None else w_zero[flat], weight=weight)
         return rows.reshape(*ids.shape, w.shape[1])
-    rows = prepare(w[flat], weight, "a16").rows(torch.arange(ids.numel()))
-    return rows.reshape(*ids.shape, w.shape[1]).to(w.dtype)
+    matrix = prepare(w[flat], weight, "a16")
+    assert isinstance(matrix, FloatMatrix)
+    return matrix.values.reshape(*ids.shape, w.shape[1]).to(w.dtype)

@@ -99,6 +99,10 @@ class SimulatedMatrix:
         codes, scale = quantize_tokens(x, self.act_bits) if x_scale is None else quantize_tensor(x, x_scale)
         return (codes @ self.values.T) * scale[:, None]
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """Rows `ids` `[...]` -> f32 `[..., K]`."""
+        return self.values[ids]
+
 
 def quantize_tokens(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
     """Dynamic whole numbers per token. x f32 `[M, K]` -> codes (in f32) `[M, K]`, scale f32 `[M]` = absmax / 127.
