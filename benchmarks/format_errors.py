@@ -4,7 +4,7 @@ python benchmarks/format_errors.py MODEL [--formats w4g32,nf4g64] [--linears 12]
 
 MODEL: a folder with safetensors. Linears are spread over the model. "weights": squared error over squared weights;
 "outputs": the same of `x @ w.T`, x standard normal with a tenth of its channels 8 times as large, as activations have
-outlier channels. Decibels of the mean over linears; "mse": scales searched. Nothing is timed.
+outlier channels. Decibels of the mean over linears (-inf: the weights were on the grid); "mse": scales searched. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def measure(weights: list[np.ndarray], text: str, method: str) -> Line:
     fmt = WeightFormat.parse(text)
     found = np.mean([errors(w, fmt, method) for w in weights], axis=0)
     bits = np.mean([fmt.bits_per_weight(w.shape[1]) for w in weights])
-    decibels = 10 * np.log10(found)
+    with np.errstate(divide="ignore"):
+        decibels = 10 * np.log10(found)
     return Line(text, method, round(float(bits), 3), round(float(decibels[0]), 2), round(float(decibels[1]), 2))
 
 
