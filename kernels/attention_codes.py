@@ -14,6 +14,15 @@ with p' = round(p * scale / step), step = max(p * scale) / 255. The last sum is 
 middle code: a weight too small for a code of its own still adds the middle of its position's values, not their minimum.
 
 Sums go block by block in order; integer sums are exact; those of `min` add in 16 lanes, then `sum16`.
+
+Versions, one row over 4096 positions, shape of Llama-3.2-1B, CPU time of one thread on a busy Zen 5 (`kernels_kv.py`:
+fp16 takes 470 to 520 us from DRAM, 8 us at 1024 positions in L2):
+
+| version | int4, DRAM | int4, L2 |
+|---|---|---|
+| block by block | 316 us, 1.46x fp16 | 1.10x |
+| queries and weights of several blocks rounded together, their reductions in one | 330 us, 1.55x | 1.23x |
+| prefetch of as many blocks ahead | 205 us, 2.44x | 1.23x |
 """
 
 from __future__ import annotations
