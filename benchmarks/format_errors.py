@@ -4,7 +4,8 @@ python benchmarks/format_errors.py MODEL [--formats w4g32,nf4g64] [--linears 12]
 
 MODEL: a folder with safetensors. Linears are spread over the model. "weights": squared error over squared weights;
 "outputs": the same of `x @ w.T`, x standard normal with a tenth of its channels 8 times as large, as activations have
-outlier channels. Decibels of the mean over linears (-inf: the weights were on the grid); "mse": scales searched. Nothing is timed.
+outlier channels. Decibels of the mean over linears (-inf: the weights were on the grid); "mse": scales searched.
+Nothing is timed.
 """
 
 from __future__ import annotations
