@@ -156,7 +156,7 @@ TYPES: dict[str, Type] = {
 
 
 def held(kind: str, raw: Bytes, rows: int) -> Held:
-    """The tensor of a known type from its bytes; UsageError where our formats have no groups of its size."""
+    """The tensor of a known type from its bytes."""
     import gguf
 
     known = TYPES[kind]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgeq.errors import ModelError, UsageError
-from edgeq.quant.format import GROUP_SIZES, WeightFormat
+from edgeq.quant.format import STORED_GROUPS, WeightFormat
 from edgeq.quant.values import dequantized
 
 SMALL = 1e-3  # of a weight's largest scale
@@ -90,11 +90,11 @@ def group_size(size: int, columns: int) -> int:
 
     Raises UsageError where none does.
     """
-    if not size or (size >= columns and size not in GROUP_SIZES):
+    if not size or (size >= columns and size not in STORED_GROUPS):
         return 0
-    fitting = [known for known in GROUP_SIZES if size % known == 0]
+    fitting = [known for known in STORED_GROUPS if size % known == 0]
     if not fitting:
-        raise UsageError(f"groups of {size} weights; ours have {', '.join(map(str, GROUP_SIZES))}")
+        raise UsageError(f"groups of {size} weights; ours have {', '.join(map(str, STORED_GROUPS))}")
     return fitting[-1]
 
 

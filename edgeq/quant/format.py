@@ -27,6 +27,7 @@ TILE_ROWS = 16
 VECTOR_BYTES = 64
 K_MULTIPLE = 16
 GROUP_SIZES = (32, 64, 128, 256)
+STORED_GROUPS = (16, *GROUP_SIZES)  # 16: only of codes that others chose (GGUF's Q2_K, Q3_K, Q6_K)
 INTEGER_BITS = (2, 3, 4, 8)
 KNOWN = (
     "w2, w3, w4, w8 (per-channel), w4g32, w8g128, ... (groups of 32, 64, 128, 256; a final `a`: asymmetric, `m`: with "
@@ -71,8 +72,8 @@ class WeightFormat:
         if self.has_offsets if self.symmetric else not (self.kind == "int" or self.has_offsets):
             have = "need" if self.has_offsets else "have no"
             raise UsageError(f"{self.kind} weights {have} zero points or offsets")
-        if self.group_size and self.group_size not in GROUP_SIZES:
-            raise UsageError(f"group size {self.group_size} is not known; known: {', '.join(map(str, GROUP_SIZES))}")
+        if self.group_size and self.group_size not in STORED_GROUPS:
+            raise UsageError(f"group size {self.group_size} is not known; known: {', '.join(map(str, STORED_GROUPS))}")
         if self.meaning.groups and self.group_size not in self.meaning.groups:
             sizes = ", ".join(map(str, self.meaning.groups))
             raise UsageError(f"{self.kind} weights come in groups of {sizes}, not {self.group_size or 'a whole row'}")

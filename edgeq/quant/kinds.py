@@ -75,7 +75,7 @@ def _with_zero(tau: float) -> tuple[int, ...]:
 
 KINDS: dict[str, Kind] = {
     "int": Kind(),
-    "min": Kind(groups=(32, 64, 128, 256)),
+    "min": Kind(groups=(16, 32, 64, 128, 256)),
     "binary": Kind(1, (1,), (-1, 1), default_group=128, words="signs (1 bit)"),
     "ternary": Kind(2, (2,), (-1, 0, 1), default_group=128, words="ternary in 2 bits"),
     "trits": Kind(2, (TRIT,), (-1, 0, 1), default_group=256, words="ternary in 1.6 bits"),

@@ -143,8 +143,8 @@ def test_tequila_folds_its_dead_zone_into_a_bias(tmp_path: Path) -> None:
 
 
 def test_a_group_of_another_size_is_refused_and_quantized_again_when_asked(tmp_path: Path) -> None:
-    values = made.write(tmp_path / "m", gptq_config(4, 16), made.gptq(4, 16, False, False))
-    with pytest.raises(UnsupportedError, match=r"groups of 16 weights.*\n--requantize"):
+    values = made.write(tmp_path / "m", gptq_config(4, 8), made.gptq(4, 8, False, False))
+    with pytest.raises(UnsupportedError, match=r"groups of 8 weights.*\n--requantize"):
         kept(tmp_path / "m")
     prepared = kept(tmp_path / "m", requantize=True)
     assert {record.outcome for record in prepared.source.imports} == {AGAIN}
