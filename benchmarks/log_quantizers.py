@@ -86,13 +86,13 @@ def attention_errors(
 def print_attention(models: dict[str, Path], sites: int, factors: tuple[float, ...]) -> None:
     """One row an attention."""
     head = "".join(f"{grid:>10s}" for grid in GRIDS)
-    print(f"{'attention: relative error of AV':56s} scores  max p{head}  best log2 beside int4")
+    print(f"{'attention: relative error of AV':56s} scores  max p{head}  best log2")
     for name, folder in models.items():
         for module, factor, largest, errors in attention_errors(folder, sites, factors):
             best = min(range(1, 4), key=errors.__getitem__)
-            ratio = f"{errors[0] / errors[best]:.1f}x less"
+            ratio = f"{GRIDS[best]} {errors[best] / errors[0]:.2f} of int4"
             cells = "".join(f"{error:10.4f}" for error in errors)
-            print(f"{f'{name} {module}'[-56:]:56s} {factor:6g} {largest:6.3f}{cells}  {GRIDS[best]} {ratio}", flush=True)
+            print(f"{f'{name} {module}'[-56:]:56s} {factor:6g} {largest:6.3f}{cells}  {ratio}", flush=True)
 
 
 def laplace(*shape: int, scale: float = 0.05, seed: int = 0) -> Tensor:
