@@ -48,7 +48,8 @@ class Jsq(Pass):
         tokens: that SS is measured on.
         compensate: weights that stay make up for those that go and for rounding, by the input's second moments, and are
             put on the grid that they will be stored on.
-        damp: of those moments, as in `gptq`.
+        damp: of those moments, as in `gptq`; what pruning loses is much, and made up for with care.
+        even: half of those moments count tokens alike, as in `gptq`: an attention sink does not drown the others.
         bits: what weights will be quantized to; empty: those of the compile, each linear its own.
         skip: linears that stay dense, names or patterns joined by `+`; the output's is one of them unless `heads`.
         heads: prune linears that compute an output too (not those that share the token embedding).
@@ -59,7 +60,8 @@ class Jsq(Pass):
     rho: float = 2.1
     tokens: int = 128
     compensate: bool = False
-    damp: float = 0.01
+    damp: float = 0.1
+    even: bool = True
     bits: str = ""
     skip: str = ""
     heads: bool = False
@@ -131,7 +133,7 @@ class Jsq(Pass):
         name = decision_name(self, context)
 
         def decide(linears: list[fx.Node], rows: list[Tensor]) -> None:
-            moments = _Moments(rows, self.damp)
+            moments = _Moments(rows, self.damp, self.even)
             for linear in linears:
                 found = self._decide(linear, moments, quants[linear], context)
                 context.decisions.put(name, self._key(linear, quants[linear]), found)
@@ -198,17 +200,18 @@ class Jsq(Pass):
 class _Moments:
     """Inputs of linears that read one activation, and the factor of their second moments, made once."""
 
-    def __init__(self, rows: list[Tensor], damp: float) -> None:
-        self.rows, self._damp = rows, damp
+    def __init__(self, rows: list[Tensor], damp: float, even: bool) -> None:
+        self.rows, self._damp, self._even = rows, damp, even
         self._factors: dict[tuple[str, int], tuple[Factor | None, float]] = {}
 
     def factor(self, quant: QuantSpec) -> tuple[Factor | None, float]:
-        """(of the input as `quant` reads it, what an input's norm over `SAMPLE` tokens is in units of the moments)."""
+        """(of the input as `quant` reads it, what makes `1 / U_jj` as large as the inputs' norms on average)."""
         key = quant.act, quant.act_bits
         if key not in self._factors:
-            matrix = hessian([quant.activation(part) if len(part) else part for part in self.rows]).matrix
-            unit = input_norm(self.rows).square().sum() / matrix.diagonal().sum()
-            self._factors[key] = inverse_factor(matrix, self._damp), float(unit.sqrt())
+            read = [quant.activation(part) if len(part) else part for part in self.rows]
+            found = inverse_factor(hessian(read, self._even).matrix, self._damp)
+            mean = 1.0 if found is None else float(found.upper.diagonal().reciprocal().mean())
+            self._factors[key] = found, float(input_norm(self.rows).mean()) / mean
         return self._factors[key]
 
 

@@ -25,7 +25,8 @@ def prune_columns(
         weight: f32 `[N, K]`, K a multiple of 4.
         upper: f32 `[K, K]`, U of `H^-1 = U^T U`.
         quant: the grid.
-        spread: f32 `[N, K]`, the score's second term. unit: of the first.
+        spread: f32 `[N, K]`, the score's second term.
+        unit: what the first is measured in; `1 / U_jj` alone is smaller than an input's norm where others know of it.
         block: columns after which errors are spread over all others in one product, a multiple of 4; changes no result.
         method: how a group's range is found, of `group_ranges.METHODS`.
 
