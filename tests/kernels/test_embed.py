@@ -15,7 +15,7 @@ CASES = [  # (N, K, format, scale): whole and ragged groups, last blocks of 1..4
     (33, 80, "f16", 2.0), (33, 48, "f32", 1.0),
     (40, 176, "w4g32m", 3.0), (33, 80, "w2g64a", 1.0), (33, 112, "w3g64", 1.0), (33, 48, "w1", 1.0),
     (33, 176, "t1.6g128", 1.0), (33, 80, "nf4g64", 2.0), (40, 176, "mxfp4", 1.0), (33, 512, "fp8", 1.0),
-    (33, 512, "fp8e5g256", 1.0), (33, 80, "nf4g32m", 1.0),
+    (33, 512, "fp8e5g256", 1.0), (33, 80, "nf4g32m", 1.0), (33, 80, "w8g16", 1.0),
 ]  # fmt: skip
 KERNELS = [embed.embed(N, K, WeightFormat.parse(fmt), scale) for N, K, fmt, scale in CASES]
 POSITIONS = embed.positions(64, 2)
