@@ -3,7 +3,7 @@
 | format | of a weight | instructions |
 |---|---|---|
 | uniform, ternary: one field | shift it into the mantissa of 2**23, subtract 2**23 + zero point | 3 |
-| 16 levels, AVX-512 | shift, `vpermps` of a table of floats: it looks at 4 bits of a lane | 2 |
+| 2 and 4 bits without stored zero points, AVX-512 | shift, `vpermps` of a table: it looks at 4 bits of a lane | 2 |
 | signs | shift to the sign of 1 | 2 |
 | fp8 | shift to sign and exponent, times 2**120 or 2**112, which restores the exponent and normalises subnormals | 4 |
 | anything else | `codes.codes`, a few instructions for 4 weights; then as uniform, from bytes | 3 |
@@ -70,7 +70,7 @@ def _kind(isa: Isa, fmt: WeightFormat) -> type[Weights]:
         return _Floats8
     if fmt.kind == "binary":
         return _Signs
-    if fmt.levels and fmt.planes == (4,) and isa.dot == "vnni512":
+    if isa.dot == "vnni512" and fmt.zero_point is not None and fmt.planes in ((2,), (4,)):
         return _Looked
     plain = byte_levels(fmt) == tuple(range(fmt.codes)) and len(fmt.planes) == 1 and fmt.planes[0]
     return _Fields if plain else _Bytes
@@ -108,12 +108,14 @@ class _Bytes(_Fields):
 
 
 class _Looked(Weights):
-    """A table of 16 floats."""
+    """A table of 16 floats, of shorter codes repeated: what lies above a code does not matter then."""
 
     def __init__(self, x: Operands, group: Group):
         super().__init__(x, group)
-        levels = [V.f32(float(level)) for level in x.fmt.levels or ()]
-        self.table = V.let(tirx.Shuffle(levels, [V.i32(i) for i in range(V.LANES)]))
+        fmt = x.fmt
+        levels = fmt.levels or tuple(code - (fmt.zero_point or 0) for code in range(fmt.codes))
+        entries = [*levels, *[0] * (2**fmt.bits - len(levels))] * (V.LANES >> fmt.bits)
+        self.table = V.let(tirx.Shuffle([V.f32(float(e)) for e in entries], [V.i32(i) for i in range(V.LANES)]))
 
     def _weight(self, stored: V.Expr, byte: int, quad: Quad) -> V.Expr:
         (field,) = quad.fields
