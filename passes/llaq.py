@@ -65,6 +65,7 @@ class Llaq(Pass):
     def __post_init__(self) -> None:
         if self.group not in (-1, 0, *GROUP_SIZES) or self.steps < 0 or self.lr <= 0:
             raise UsageError(f"{self}: group is -1, 0 or one of {GROUP_SIZES}, steps not negative, lr positive")
+        object.__setattr__(self, "measures", self.steps > 0)  # of this one: weights alone need no samples
 
     def run(self, gm: fx.GraphModule, context: Context) -> Report:
         """Decide what is not known yet, then put weights on their grid. UsageError without weights or samples."""

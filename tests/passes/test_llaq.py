@@ -116,5 +116,6 @@ def test_needs_samples_to_learn():
     gm = next(iter(model.graphs.values()))
     with pytest.raises(UsageError, match="steps=0"):
         Llaq()(gm, Context(weights=model))
+    assert Llaq().measures and not Llaq(steps=0).measures
     with pytest.raises(UsageError, match="group"):
         Llaq(group=7)
