@@ -2,11 +2,11 @@
 
 python benchmarks/kernels_kv.py [--threads 2] [--cpu] [--rounds 9] [--context 4096] [--json FILE]
 
-A step is one row's attention in every layer, each with caches of its own: `DRAM` has as many layers as make the fp16
-caches 256 MB and the same number for the others, times the factor that makes theirs 128 MB, so that nothing stays in the
-last cache; `L2` is one key head of one layer again and again (context / 4, so that fp16 fits). Figures are medians over
-the rounds, ratios medians of the rounds' ratios. Bytes: what a layer's attention reads. `--cpu`: one thread and its own
-CPU time, which a busy machine disturbs least.
+A step is one row's attention in every layer, each with caches of its own. `DRAM`: so many layers that fp16's caches are
+256 MB and the others' 128 MB, and nothing stays in the last cache. `L2`: one key head of one layer again and again,
+over a quarter of the context, so that fp16 fits. Figures are medians over the rounds, ratios medians of the rounds'
+ratios. Bytes: what a layer's attention reads. `--cpu`: one thread and its own CPU time, which a busy machine disturbs
+least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kv4 and kv2 through the whole road: chunks, decoding, rewinding, the reference executor, what is refused."""
+"""kv4 through the whole road (kv2 differs in its kernels alone): chunks, rewinding, the reference, what is refused."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ TOKENS = (np.arange(236) * 37 % 200).tolist()
 CHUNK = 32  # a ring of 160 positions
 
 
-@pytest.fixture(scope="module", params=["kv4", "kv2"])
-def artifact(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def artifact(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("artifact")
-    bits = Bits.parse(f"fp32{request.param}")
-    compile_into(out, Options(str(tiny_model), one_isa(), bits, 256, CHUNK), lambda *_: None)
+    compile_into(out, Options(str(tiny_model), one_isa(), Bits.parse("fp32kv4"), 256, CHUNK), lambda *_: None)
     return out
 
 
@@ -69,7 +68,7 @@ def test_rewinds_as_far_as_floats_are_kept(artifact: Path):
 
 def test_the_cache_is_counted(artifact: Path):
     held = json.loads((artifact / "edgeq.json").read_text())
-    layers, heads, dim, bits = 2, 2, 16, 4 if "kv4" in held["bits"] else 2
+    layers, heads, dim, bits = 2, 2, 16, 4
     block, ring = 2 * dim * 32 * bits // 8 + 4 * (dim + 32), 2 * 2 * dim * 160
     assert held["memory"]["kv_cache"] == layers * heads * (256 // 32 * block + ring)
 
