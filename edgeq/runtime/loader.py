@@ -130,7 +130,7 @@ class Session:
         return tuple(self._tokens[: max(self.position, 0)])
 
     def rewindable(self, position: int) -> int:
-        """`position` where `rewind` takes it, else 0: where to feed again from (kv4 and kv2 keep few tokens in float)."""
+        """`position` where `rewind` takes it, else 0, to feed again from (kv4 and kv2 keep few tokens in float)."""
         return int(self._c.rewindable(self._handle, position))
 
     def rewind(self, position: int = 0) -> None:

@@ -132,7 +132,7 @@ def test_integer_sums_are_exact(lib, text):
     for plane in ProbabilityGrid.parse(text).planes:
         sums = np.array(plane.table)[codes] @ v[0, :, 0].astype(np.int64)
         assert np.abs(sums).max() < 1 << 24
-        part = sums * np.float64(np.float32(plane.multiplier))  # exact in float64; rounded as the fused product and sum round
+        part = sums * np.float64(np.float32(plane.multiplier))  # exact in float64; rounded as the fused sum rounds
         total = part.astype(np.float32) if total is None else (total.astype(np.float64) + part).astype(np.float32)
     want = total * (np.float32(case.s) * scales[0, 0])
     assert np.array_equal(run(lib, case, given)[0, :, 0], want)

@@ -2,8 +2,8 @@
 
 Keys have a scale and a minimum a channel and block, values a scale and a minimum a position and group of 32
 channels (16 where 32 do not divide the head). A query reads its own block and the `WINDOW - 1` before it in float16,
-older blocks as codes. Products with codes take queries and probabilities in 8 bits, the codes' scales folded in before they are
-rounded, a step for every block (KIVI's layout, HACK's products; docs/kv-cache.md).
+older blocks as codes. Products with codes take queries and probabilities in 8 bits, the codes' scales folded in before
+they are rounded, a step for every block (KIVI's layout, HACK's products; docs/kv-cache.md).
 """
 
 from __future__ import annotations
