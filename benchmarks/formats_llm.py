@@ -108,8 +108,27 @@ def of_gguf(row: Row, text: Path, windows: int, programs: Path, threads: int) ->
     row.perplexity, row.error = float(match[1]), float(match[2])
 
 
+FIGURES = ("bits", "size", "perplexity", "error", "types")
+
+
 def prepare(row: Row, bench: Bench, model: Path, args: argparse.Namespace) -> None:
-    """Everything about a row but its speed."""
+    """Everything about a row but its speed; what was scored before is read, for as long as the artifact is there."""
+    file = args.cache / "formats.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    key = f"{row.name} | {args.model or ''} | {args.text.name} | {args.windows}"
+    if key in known and Path(known[key]["path"]).exists():
+        row.path = Path(known[key].pop("path"))
+        for name, value in known[key].items():
+            setattr(row, name, value)
+        return
+    score(row, bench, model, args)
+    if not row.failed:
+        known[key] = {"path": str(row.path)} | {name: getattr(row, name) for name in FIGURES}
+        file.write_text(json.dumps(known, indent=1))
+
+
+def score(row: Row, bench: Bench, model: Path, args: argparse.Namespace) -> None:
+    """Make it and score it, or say why not."""
     try:
         if row.system.module == EDGEQ:
             row.path = compiled(row, args.model or model, args.cache, args.samples).absolute()
