@@ -108,7 +108,7 @@ def record(options: Options) -> dict[str, Any]:
     return {
         "model": options.model,
         "target": options.target.name,
-        "bits": KEEP + str(options.bits).removeprefix("w4") if options.weights == "kept" else str(options.bits),
+        "bits": _said(options),
         "context": options.context,
         "chunk": options.chunk,
         "revision": options.revision,
@@ -125,6 +125,13 @@ def record(options: Options) -> dict[str, Any]:
         "formats": dict(options.formats),
         "requantize": options.requantize,
     }
+
+
+def _said(options: Options) -> str:
+    """What `--bits` said, in canonical text; "" where it was left out, which quantized checkpoints take as `keep`."""
+    if options.weights == "default":
+        return ""
+    return KEEP + str(options.bits).removeprefix("w4") if options.weights == "kept" else str(options.bits)
 
 
 def _weights(bits: str) -> tuple[str, str]:

@@ -14,7 +14,6 @@ import numpy as np
 from isas import EMULATED, NATIVE, cpu
 from qemu import qemu
 
-from edgeq.artifact import manifest
 from edgeq.compiling import compiler
 from edgeq.compiling.compiler import Options, compile_into
 from edgeq.lower.build import WEIGHTS, write_library
@@ -74,6 +73,7 @@ class BothTargets:
     def _write_both(self, plan: Any, target: Any, info: Any, model: str, folder: Path, progress: Any) -> None:
         write_library(plan, target, info, model, folder, progress)
         write_library(plan, find("x86-64"), info, model, self.x86, progress)
+        self.held = {isa.name for isa in plan.variants(find("x86-64"))}
 
     @cached_property
     def drive(self) -> Path:
@@ -88,8 +88,7 @@ class BothTargets:
 
     def results(self, work: Work, threads: int = 1) -> Iterator[tuple[str, bytes]]:
         """(variant, bits of all results) of each variant of both targets."""
-        held = {variant["name"] for variant in manifest.read(self.x86).variants}
-        for isa in filter(lambda i: i.name in held, NATIVE):
+        for isa in filter(lambda i: i.name in self.held, NATIVE):
             with Session(self.x86, threads=threads, variant=isa.name, verify=False) as session:
                 yield isa.name, b"".join(w.here(session) for w in work)
         for isa in EMULATED:
