@@ -11,12 +11,21 @@ import edgeq
 from edgeq.artifact.manifest import read
 from edgeq.artifact.verify import verify_files
 from edgeq.budget.amounts import parse_size
+from edgeq.budget.menu import GROUPED
 from edgeq.errors import BudgetError, UsageError
 from edgeq.evaluate.perplexity import perplexity, second_half
 from edgeq.evaluate.text import text_tokens
 
 SMALL = {"context": 64, "chunk": 16, "recipe": "fast"}  # what balanced reports is a hundredth of so small a model
 TEXT = "A promise is kept on text that no pass has measured, word for word. " * 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def menu():
+    """Formats of 4 and 8 bits: in so small a model each kernel weighs as much as a layer, and these fill any size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeq.budget.problem.LINEARS", (*GROUPED, "w8", "w8g128"))
+        yield
 
 
 @pytest.fixture(scope="module")
