@@ -37,11 +37,13 @@ class Default:
 
 SEARCHED = "smooth{search=true,powers=false,kinds=norm+value}"
 AWQ = "awq{kinds=norm+value+gated},clip-weights"
+FEW = "w3 w2 t2 t1.6 w1 p2 c4"
 
 # SmolLM2-135M, divergence in nats on held-out text of nothing / smooth / smooth{kinds=norm} / osplus:
 #   w8a8 0.036 / 0.055 / 0.025 / 0.017, w4a8 0.31 / 0.32 / 0.27 / 0.19;
 #   and on another text of nothing / clip-weights / awq / AWQ: w4a8 0.30 / 0.20 / 0.14 / 0.13 (perplexity 24.4 / 23.3 /
-#   22.2 / 22.0, float 19.7), w4a8g128 0.43 / 0.30 / 0.24 / 0.21.
+#   22.2 / 22.0, float 19.7), w4a8g128 0.43 / 0.30 / 0.24 / 0.21;
+#   perplexity of artifacts (float 19.2) rounded to nearest / by gptq on 8 samples: w3a8g64a 60.3 / 35.4.
 # MiniLM, 1 - cosine of embeddings with nothing / smooth{powers=false} / SEARCHED / osplus:
 #   w8a8 0.0027 / 0.0011 / 0.0009 / 0.0010, w4a8 0.033 / 0.022 / 0.021 / 0.024, w4a16g128 0.043 / 0.034 / - / 0.047.
 DEFAULTS = (
@@ -50,6 +52,7 @@ DEFAULTS = (
     Default(FAST, TEXT, "*", INT8, "smooth{powers=false}"),
     Default(BALANCED, DECODER, "w8", INT8, "osplus"),
     Default(BALANCED, DECODER, "w4", "*", AWQ),
+    Default(BALANCED, DECODER, FEW, "a8 a8s a16", "gptq{range=weighted}"),
     Default(BALANCED, TEXT, "*", INT8, SEARCHED),
     Default(BALANCED, TEXT, "w4", "a16", "smooth{powers=false}"),
     Default(BALANCED, VISION, "*", INT8, "smooth{powers=false}"),  # as encoders of text; needs --calib FOLDER
@@ -112,8 +115,10 @@ def recipe_of(options: Options, kind: str) -> str:
 
 
 def amount_of(options: Options) -> Amount:
-    """Samples and tokens of each when nothing is said: what the recipe takes, or the passes given."""
+    """Samples and tokens of each when nothing is said: what the passes given take, or the recipe."""
     named = [text.partition("{")[0] for text in options.passes]
+    if options.recipe == BALANCED and options.bits.weight.name in FEW.split():
+        return LEARNED["gptq"]
     return next((LEARNED[name] for name in LEARNED if name in named), AMOUNTS[options.recipe])
 
 
