@@ -8,14 +8,14 @@ import torch
 from torch import fx
 
 from edgeq.errors import VerifyError
-from edgeq.ir import rules
+from edgeq.ir import rules, rules_attention, rules_linear
 from edgeq.ir.glue import GLUE_OPS
 from edgeq.ir.graph import WEIGHT_EXPRESSION_OPS, arguments, calls, inputs, is_weight, op, run_fake, site, value
 from edgeq.ir.types import SymbolNames, show_type
 
 TABLE: dict[str, rules.Rule] = {
-    "aten.linear": rules.linear,
-    "aten.embedding": rules.embedding,
+    "aten.linear": rules_linear.linear,
+    "aten.embedding": rules_linear.embedding,
     "aten.layer_norm": rules.layer_norm,
     "aten.add": rules.arithmetic,
     "aten.sub": rules.arithmetic,
@@ -29,24 +29,24 @@ TABLE: dict[str, rules.Rule] = {
     "aten.arange": rules.position,
     "aten.unsqueeze": rules.position,
     "aten.sym_size": rules.position,
-    "edgeq.attention": rules.attention,
-    "edgeq.cached_attention": rules.cached_attention,
-    "edgeq.store_keys": rules.store_keys,
-    "edgeq.count_keys": rules.count_keys,
-    "edgeq.cross_attention": rules.cross_attention,
+    "edgeq.attention": rules_attention.attention,
+    "edgeq.cached_attention": rules_attention.cached_attention,
+    "edgeq.store_keys": rules_attention.store_keys,
+    "edgeq.count_keys": rules_attention.count_keys,
+    "edgeq.cross_attention": rules_attention.cross_attention,
     "edgeq.rms_norm": rules.rms_norm,
     "edgeq.rope": rules.rope,
     "edgeq.gated": rules.gated,
     "edgeq.hadamard": rules.hadamard,
     "edgeq.columns": rules.columns,
-    "edgeq.grid": rules.grid,
+    "edgeq.grid": rules_linear.grid,
     "edgeq.quick_gelu": rules.unary,
     "edgeq.im2col": rules.im2col,
     "edgeq.last_row": rules.last_row,
-    "edgeq.fake_quant": rules.fake_quant,
-    "edgeq.qlinear": rules.qlinear,
-    "edgeq.sign_heads": rules.sign_heads,
-    "edgeq.qembedding": rules.qembedding,
+    "edgeq.fake_quant": rules_linear.fake_quant,
+    "edgeq.qlinear": rules_linear.qlinear,
+    "edgeq.sign_heads": rules_attention.sign_heads,
+    "edgeq.qembedding": rules_linear.qembedding,
 }
 GRID = "edgeq.grid"  # a weight expression with a rule of its own
 
