@@ -30,6 +30,7 @@ from models import SMOLLM2, ensure_models
 from systems import EDGEQ, Bench, FailedError, System
 
 from edgeq.artifact.manifest import read
+from edgeq.compiling.recipes import measures
 
 ROWS = (
     "fp16", "w8a8", "w4a8g128a", "w4a8g128a gptq", "w3a8g64a none", "w3a8g64a gptq{range=weighted}", "w2a8g64a none",
@@ -69,7 +70,7 @@ def compiled(row: Row, model: Path | str, cache: Path, samples: int) -> Path:
     folder = cache / "prepared" / SMOLLM2 / ("formats-" + re.sub(r"[^\w.]+", "-", label))
     if not folder.exists():
         steps = [] if not passes else ["--calib", "none"] if passes == "none" else ["--pass", passes]
-        steps += ["--calib-samples", samples] if "--pass" in steps else []
+        steps += ["--calib-samples", samples] if "--pass" in steps and measures([passes]) else []
         program = Path(sys.executable).with_name("edgeq")
         command = [program, "compile", model, "--target", "native", "--bits", bits, "-o", folder, *steps]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
