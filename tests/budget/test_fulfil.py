@@ -62,7 +62,7 @@ def refused(model, text, tmp_path_factory):
 def artifact(model, text, refused, tmp_path_factory):
     """A size between what is smallest and what all layers of 8 bits take."""
     smallest = parse_size(re.search(r"the smallest artifact is ([\d.]+ .B)", refused[0])[1])
-    size = int(smallest * 1.15)
+    size = int(smallest * 1.04)
     place = tmp_path_factory.mktemp("artifact") / "out"
     promised = {"target_size": str(size), "max_ppl_increase": "60%", "eval_text": str(text)}
     made = edgeq.compile(str(model), output=place, **promised, **SMALL)
