@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeq.cli.describe_entries import calls
 from edgeq.cli.table import megabytes, table
+from edgeq.imports.record import KEEPS
+
+if TYPE_CHECKING:
+    from edgeq.quant.bits import Bits
 
 Manifest = dict[str, Any]
 
@@ -19,6 +23,7 @@ def summary(path: Path, manifest: Manifest) -> dict[str, Any]:
         "model": manifest["model"],
         "target": manifest["target"],
         "bits": manifest["bits"],
+        "kept": sum(record["outcome"] in KEEPS for record in manifest.get("imports") or []),
         "recipe": _recipe(manifest["recipe"]),
         "task": manifest["task"].get("kind"),
         "entries": [entry["name"] for entry in manifest["entries"]],
@@ -42,7 +47,7 @@ def summary_text(facts: dict[str, Any]) -> str:
         "task": facts["task"],
         "entries": ", ".join(facts["entries"]),
         "target": f"{facts['target']} ({', '.join(facts['variants'])})",
-        "bits": f"{facts['bits']}: {Bits.parse(facts['bits']).describe(bool(facts['context']))}",
+        "bits": _bits(facts["kept"], Bits.parse(facts["bits"]), bool(facts["context"])),
         "recipe": facts["recipe"],
         "stored": f"{facts['bits_per_weight']:.2f} bits a weight, scales and padding included",
         "context": context,
@@ -50,6 +55,15 @@ def summary_text(facts: dict[str, Any]) -> str:
         "path": facts["path"],
     }
     return "\n".join(f"{name + ':':9}{value}" for name, value in lines.items() if value)
+
+
+def _bits(kept: int, bits: Bits, cached: bool) -> str:
+    """What the model is stored in; of a checkpoint that was quantized already, what that leaves to say."""
+    from edgeq.quant.bits import ACTS
+
+    if not kept:
+        return f"{bits}: {bits.describe(cached)}"
+    return f"{kept} weights as the checkpoint has them (see codes), the rest {bits}; activations {ACTS[bits.act]}"
 
 
 def imports_text(manifest: Manifest) -> str:
@@ -66,7 +80,8 @@ def _recipe(recipe: dict[str, Any]) -> str:
         return ""
     names = ", ".join(text.partition("{")[0] for text in recipe["passes"]) or "no calibrated passes"
     data = recipe["calibration"].get("description")
-    return f"{recipe['options']['recipe'] or '--pass'}: {names}{f' on {data}' if data else ''}"
+    chosen = recipe["options"]["recipe"] or ("--pass" if recipe["passes"] else "codes as imported")
+    return f"{chosen}: {names}{f' on {data}' if data else ''}"
 
 
 def _largest(files: dict[str, int], count: int = 3) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 KEPT, ROUNDED, AGAIN = "kept", "scales rounded", "quantized again"
 NOT_QUANTIZED = "not quantized"
+KEEPS = (KEPT, ROUNDED)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Imported:
 
 def keeps_codes(records: Iterable[Imported]) -> bool:
     """Whether any weight lies on its checkpoint's grid."""
-    return any(record.outcome in (KEPT, ROUNDED) for record in records)
+    return any(record.outcome in KEEPS for record in records)
 
 
 def to_json(records: Iterable[Imported]) -> list[dict[str, Any]]:
