@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edgeq.quant.codebooks import codebook, planes
-from edgeq.quant.format import WeightFormat
+from edgeq.quant.format import K_MULTIPLE, WeightFormat
 from edgeq.quant.icq import information_calibrated
 from edgeq.quant.stored_scale import stored_scale
 
@@ -32,8 +32,19 @@ def nearest_level(values: Tensor, levels: tuple[int, ...]) -> Tensor:
 
 
 def binary(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[Tensor, Tensor, None]:
-    """Signs (0 counts as +1) times the mean magnitude: least squares (XNOR-Net, eq. 6)."""
-    return (groups >= 0).to(torch.uint8), stored_scale(groups.abs().mean(-1), name), None
+    """Signs (0 counts as +1) times the mean magnitude: least squares (XNOR-Net, eq. 6).
+
+    Columns that pad a group (zeros in every row, fewer than 16, at its end) are never multiplied, and do not count.
+    """
+    magnitude = groups.abs()
+    count = groups.shape[-1] - _padding(magnitude)
+    return (groups >= 0).to(torch.uint8), stored_scale(magnitude.sum(-1) / count, name), None
+
+
+def _padding(magnitude: Tensor) -> Tensor:
+    """How many columns pad each group of `[R, G, L]`: f32 `[G]`; 0 where more are zeros than pad anything."""
+    dead = (magnitude.amax(0) == 0).flip(-1).cumprod(-1).sum(-1)
+    return torch.where(dead < K_MULTIPLE, dead, 0).float()
 
 
 def ternary(groups: Tensor, fmt: WeightFormat, method: str, name: str) -> tuple[Tensor, Tensor, None]:

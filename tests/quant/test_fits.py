@@ -57,6 +57,12 @@ def test_binary_is_least_squares() -> None:
         assert np.square(worse - w).sum() / np.square(w).sum() > best
 
 
+def test_padding_does_not_count_in_the_mean_of_signs() -> None:
+    w = weights(columns=27)
+    scale = quantize(np.pad(w, [(0, 0), (0, 5)]), WeightFormat.parse("w1"))[1]
+    assert scale is not None and np.allclose(scale[:, 0], np.abs(w).mean(1), rtol=1e-3)
+
+
 def test_ternary_beats_its_first_threshold() -> None:
     w = weights(columns=128)
     kept = np.abs(w) > 0.75 * np.abs(w).mean(1, keepdims=True)
