@@ -17,7 +17,7 @@ from edgeq.passes.rounding.gptq_decision import Decision, Settings, decide, desc
 from edgeq.passes.rounding.group_ranges import METHODS
 from edgeq.passes.rounding.hessian import Hessian
 from edgeq.passes.rounding.rounding_pass import Common, RoundingPass
-from edgeq.passes.rounding.sites import decision_key, format_of
+from edgeq.passes.rounding.sites import decision_key
 from edgeq.quant.simulate import QuantSpec
 
 
@@ -86,5 +86,5 @@ class Gptq(RoundingPass):
         found = rounded_of(decision)
         if found is None:
             return "", why_not(decision, self.damp)
-        put_on_grid(gm, linear, found.codes, found.scale, found.zero, format_of(quant))
-        return f"{format_of(quant)}, {describe(decision, self.damp)}", ""
+        put_on_grid(gm, linear, found.codes, found.scale, found.zero, quant.format)
+        return f"{quant.format}, {describe(decision, self.damp)}", ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
@@ -24,6 +23,7 @@ from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_columns import Rounded
 from edgeq.passes.rounding.hessian import RETRIES, Factor, hessian, inverse_factor
 from edgeq.passes.rounding.sequential import Sequential
+from edgeq.passes.rounding.sites import undecided
 from edgeq.passes.rounding.sparse_columns import prune_columns
 from edgeq.passes.rounding.sparsity import QUAD, best_two, input_norm, some_rows, spread_score
 from edgeq.quant.kinds import KINDS
@@ -82,7 +82,8 @@ class Jsq(Pass):
         quants = {linear: quant_of(linear, context, self.bits) for linear in linears}
         reasons = {linear: self._why_not(linear, quants[linear], linear in last) for linear in linears}
         quants = {linear: quant for linear, quant in quants.items() if not reasons[linear]}
-        missing = list(self._missing(quants, context))
+        name = decision_name(self, context)
+        missing = list(undecided(quants, lambda key: context.decisions.get(name, key) is not None, self._key))
         if missing:
             self._measure(gm, quants, missing, context)
         changed = [self._put(gm, linear, quant, context) for linear, quant in quants.items()]
@@ -114,15 +115,6 @@ class Jsq(Pass):
     def _key(self, linear: fx.Node, quant: QuantSpec) -> str:
         """Entries share weights; with rounding the numbers depend on the grid too."""
         return f"{key_of(linear)} {quant.format}" if self.compensate else key_of(linear)
-
-    def _missing(self, quants: dict[fx.Node, QuantSpec], context: Context) -> Iterator[fx.Node]:
-        """Linears without a decision, one a weight."""
-        seen: set[str] = set()
-        for linear, quant in quants.items():
-            key = self._key(linear, quant)
-            if key not in seen and context.decisions.get(decision_name(self, context), key) is None:
-                yield linear
-            seen.add(key)
 
     def _measure(
         self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], missing: list[fx.Node], context: Context

@@ -24,7 +24,7 @@ from edgeq.passes.learned.sweep import Learned, Slide, Sweep
 from edgeq.passes.pass_ import Context, Pass, Report, Site
 from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_columns import Rounded
-from edgeq.passes.rounding.sites import decision_key, format_of, why_declined
+from edgeq.passes.rounding.sites import decision_key, why_declined
 from edgeq.quant.ranges import RANGES
 from edgeq.quant.simulate import QuantSpec
 
@@ -195,8 +195,8 @@ class Reconstruction(Pass):
         decision = self._decision(decision_key(linear, quant), context)
         assert decision is not None, "every linear lies in a window"
         found = _rounded(decision)
-        put_on_grid(gm, linear, found.codes, found.scale, found.zero, format_of(quant))
-        return Site(site(linear), f"{format_of(quant)}, {_errors(decision)}")
+        put_on_grid(gm, linear, found.codes, found.scale, found.zero, quant.format)
+        return Site(site(linear), f"{quant.format}, {_errors(decision)}")
 
     def _put_scales(self, gm: fx.GraphModule, context: Context) -> Iterator[Site]:
         for node in calls(gm, "edgeq.fake_quant"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from edgeq.passes.quantize import output_linears
 from edgeq.passes.rounding.gptq_decision import Decision
 from edgeq.passes.rounding.hessian import Hessian, hessian
 from edgeq.passes.rounding.sequential import Sequential
-from edgeq.passes.rounding.sites import decision_key, why_declined
+from edgeq.passes.rounding.sites import decision_key, undecided, why_declined
 from edgeq.quant.simulate import QuantSpec
 
 
@@ -78,7 +78,8 @@ class RoundingPass(Pass):
 
     def decide(self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], context: Context) -> None:
         """Round what is not decided yet, without rewriting the graph; errors as `run`."""
-        missing = list(self._missing(quants, context))
+        name = decision_name(self, context)
+        missing = list(undecided(quants, lambda key: context.decisions.get(name, key) is not None, decision_key))
         if missing:
             self._measure(gm, quants, missing, context)
 
@@ -87,15 +88,6 @@ class RoundingPass(Pass):
             raise UsageError(f"the pass {self.name} rounds weights: it needs a model, not a graph from text")
         if calls(gm, "edgeq.cached_attention"):
             raise UsageError(f"the pass {self.name} runs the graph on samples: put it before add-cache")
-
-    def _missing(self, quants: dict[fx.Node, QuantSpec], context: Context) -> Iterator[fx.Node]:
-        """Linears without a decision, one a weight and format."""
-        seen: set[str] = set()
-        for linear, quant in quants.items():
-            key = decision_key(linear, quant)
-            if key not in seen and context.decisions.get(decision_name(self, context), key) is None:
-                yield linear
-            seen.add(key)
 
     def _measure(
         self, gm: fx.GraphModule, quants: dict[fx.Node, QuantSpec], missing: list[fx.Node], context: Context

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from torch import fx
 
 from edgeq.ir.graph import arguments, op
 from edgeq.passes.folds.channels import stored
 from edgeq.passes.folds.weight_key import key_of
 from edgeq.passes.grids import holds_grid
-from edgeq.quant.format import WeightFormat
 from edgeq.quant.simulate import QuantSpec
-
-
-def format_of(quant: QuantSpec) -> WeightFormat:
-    """The format that weights are stored in."""
-    return quant.format
 
 
 def decision_key(linear: fx.Node, quant: QuantSpec) -> str:
     """Weight and format: entries whose formats differ decide each for itself."""
-    return f"{key_of(linear)} {format_of(quant)}"
+    return f"{key_of(linear)} {quant.format}"
+
+
+def undecided(
+    quants: Mapping[fx.Node, QuantSpec], known: Callable[[str], bool], key: Callable[[fx.Node, QuantSpec], str]
+) -> Iterator[fx.Node]:
+    """Linears whose key nobody has decided for yet, one a key."""
+    seen: set[str] = set()
+    for linear, quant in quants.items():
+        name = key(linear, quant)
+        if name not in seen and not known(name):
+            yield linear
+        seen.add(name)
 
 
 def why_declined(linear: fx.Node, quant: QuantSpec, last: bool) -> str:
